@@ -1,0 +1,29 @@
+//! The nouns of Tidemark: what a series, a reading, a bucket and a question are.
+//!
+//! Everything here is plain data with its rules: no I/O, no clock, no randomness, and it builds for
+//! `wasm32` so that the dashboard's browser part speaks the same words as the store.
+//! Bytes on disk and wire are defined by `column-codec`, `segment-log` and `store-wire`.
+//!
+//! Read [`path`], [`value`] and [`statistics`] first: a series is named by a path, holds readings of
+//! one kind, and is summarised by statistics wherever a run of its readings is kept.
+
+pub mod columns;
+pub mod duration;
+pub mod path;
+pub mod pattern;
+pub mod query;
+pub mod series;
+pub mod size;
+pub mod statistics;
+pub mod time;
+pub mod value;
+
+pub use columns::{Columns, Values};
+pub use path::{PathError, SeriesPath};
+pub use pattern::{Pattern, PatternError};
+pub use query::{Aggregate, Consistency, Token};
+pub use series::{Attributes, SeriesDescription, SeriesId, Unit, UnitError};
+pub use size::ByteSize;
+pub use statistics::{Bucket, Statistics, Sum};
+pub use time::{TimeError, TimeRange, Timestamp};
+pub use value::{Kind, Reading, Value, ValueError};

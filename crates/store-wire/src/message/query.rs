@@ -1,0 +1,149 @@
+//! The query conversation: one request a stream, answered by frames until `End` or `Failed`.
+
+use sensor_model::{
+    Bucket, Consistency, Pattern, Reading, SeriesDescription, TimeRange, Timestamp, Token,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{NodeStatus, WireError};
+
+/// In which order of time rows are sent. Series are always in order of their paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Order {
+    /// Earliest first.
+    #[default]
+    Ascending,
+    /// Latest first.
+    Descending,
+}
+
+/// What is asked of one replica.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Request {
+    /// Readings of a range, or buckets of them.
+    Range {
+        /// Which series.
+        pattern: Pattern,
+        /// Which time, half-open.
+        range: TimeRange,
+        /// Bucket width in ns; `None` for raw readings.
+        every: Option<u64>,
+        /// At most so many rows a series.
+        limit: Option<u64>,
+        /// Order of rows within a series.
+        order: Order,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// How long the replica may take, in ms.
+        timeout_ms: u64,
+    },
+    /// The latest reading of each series.
+    Last {
+        /// Which series.
+        pattern: Pattern,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// How long the replica may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Which series there are.
+    Series {
+        /// Which series.
+        pattern: Pattern,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// How long the replica may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Writes readings; only the leader takes it. The frame's body holds a batch whose series
+    /// numbers index `series`. Not deduplicated: after `Unknown`, look before repeating.
+    Write {
+        /// The series the batch's numbers stand for.
+        series: Vec<SeriesDescription>,
+        /// How long to wait for the commit, in ms.
+        timeout_ms: u64,
+    },
+    /// How this node is.
+    Status,
+}
+
+/// One frame of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Response {
+    /// The first frame of every answer to a read.
+    Answer {
+        /// Which replica answers and how fresh it is.
+        freshness: Freshness,
+    },
+    /// Opens a series of a range; its `Rows` or `Buckets` follow.
+    SeriesHead {
+        /// The series.
+        series: SeriesDescription,
+    },
+    /// Raw readings of the open series. The body holds the columns (see `columns`).
+    Rows {
+        /// How many.
+        count: u32,
+    },
+    /// Buckets of the open series, in the order asked for.
+    Buckets {
+        /// The buckets; empty ones are left out.
+        buckets: Vec<Bucket>,
+    },
+    /// Latest readings, ordered by path.
+    LastReadings {
+        /// Each series with its latest reading.
+        readings: Vec<(SeriesDescription, Reading)>,
+    },
+    /// Series, ordered by path.
+    SeriesList {
+        /// The series.
+        series: Vec<SeriesInfo>,
+    },
+    /// Answers `Write`: committed and applied.
+    Written {
+        /// A read with this token sees the write.
+        token: Token,
+    },
+    /// Answers `Status`.
+    Status(Box<NodeStatus>),
+    /// The answer is whole.
+    End {
+        /// How many series were in it.
+        series: u64,
+        /// How many rows or buckets.
+        rows: u64,
+        /// Whether `limit` cut rows off.
+        truncated: bool,
+    },
+    /// The request failed; what was sent before is to be thrown away.
+    Failed {
+        /// Why.
+        error: WireError,
+    },
+}
+
+/// Which replica answered, and how fresh it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// The replica's node id.
+    pub replica: u64,
+    /// The last position it had applied.
+    pub applied: Token,
+    /// Time in ms since the replica last knew that it had applied all that a leader had committed;
+    /// `None` if it never did since it started.
+    pub age_ms: Option<u64>,
+}
+
+/// A series with what is known of its readings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesInfo {
+    /// What it is.
+    pub description: SeriesDescription,
+    /// How many readings were applied, repeated timestamps counted each time.
+    pub count: u64,
+    /// Its earliest timestamp.
+    pub first: Option<Timestamp>,
+    /// Its latest reading.
+    pub last: Option<Reading>,
+}

@@ -1,0 +1,112 @@
+//! How a node is: the same document on the wire and at `GET /status`.
+
+use serde::{Deserialize, Serialize};
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Member {
+    /// The node's id; never used again for another.
+    pub id: u64,
+    /// Where it takes QUIC connections, `HOST:PORT`.
+    pub address: String,
+    /// Where it serves health and metrics, `HOST:PORT`; empty when unknown.
+    #[serde(default)]
+    pub http: String,
+}
+
+/// What a node is in the consensus group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Takes writes and replicates them.
+    Leader,
+    /// Votes and follows.
+    Follower,
+    /// Follows without a vote.
+    Learner,
+    /// Asks for votes.
+    Candidate,
+}
+
+/// Whether a node takes work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Load {
+    /// It does.
+    Active,
+    /// It refuses what it has no room for.
+    Overloaded,
+    /// It is shutting down.
+    Draining,
+}
+
+/// How one node sees another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// The peer's id.
+    pub id: u64,
+    /// Where it takes QUIC connections.
+    pub address: String,
+    /// Whether it answered lately. On a follower: whether it is known to be reachable.
+    pub reachable: bool,
+    /// The last log position known to be synced there; known on the leader only.
+    pub matched_index: Option<u64>,
+    /// How many entries it lacks; known on the leader only.
+    pub lag_entries: Option<u64>,
+}
+
+/// What the replicated state knows of one producer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerStatus {
+    /// The producer's name.
+    pub producer: String,
+    /// Its current epoch.
+    pub epoch: u64,
+    /// The sequence it must send next.
+    pub next_sequence: u64,
+    /// How many readings it had to drop because its spool was full.
+    pub dropped_readings: u64,
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node's id.
+    pub id: u64,
+    /// The cluster's name, as in every identity.
+    pub cluster: String,
+    /// The cluster's own UUID, empty until it is formed.
+    pub cluster_id: String,
+    /// What it is in the consensus group.
+    pub role: Role,
+    /// The current term.
+    pub term: u64,
+    /// The leader it knows of.
+    pub leader: Option<u64>,
+    /// The last position known to be committed.
+    pub commit_index: u64,
+    /// The last position visible to reads.
+    pub applied_index: u64,
+    /// The position of the last snapshot, if there is one.
+    pub last_snapshot: Option<u64>,
+    /// Every member of the cluster, this node included, ordered by id.
+    pub members: Vec<Member>,
+    /// How this node sees the others.
+    pub peers: Vec<PeerStatus>,
+    /// Whether it takes work.
+    pub load: Load,
+    /// How many series there are.
+    pub series: u64,
+    /// How many readings were applied, repeated timestamps counted each time.
+    pub readings: u64,
+    /// Bytes on its disk.
+    pub disk_bytes: u64,
+    /// Every producer, ordered by name.
+    pub producers: Vec<ProducerStatus>,
+    /// Time in ms since this replica last knew that it had applied all that a leader had committed.
+    pub age_ms: Option<u64>,
+    /// The program's version.
+    pub version: String,
+    /// How long it has been running, in ms.
+    pub uptime_ms: u64,
+}

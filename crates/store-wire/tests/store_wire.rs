@@ -1,0 +1,10 @@
+//! Real endpoints on this machine's loopback.
+
+#[cfg(test)]
+mod store_wire {
+    mod admission;
+    mod conversation;
+    mod identities;
+    mod streams;
+    mod world;
+}

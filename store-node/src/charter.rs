@@ -1,0 +1,216 @@
+//! `DATA/node.toml`: which node of which cluster a data folder belongs to.
+//!
+//! A folder without it never votes. It is written once, when the cluster is formed, and again when
+//! the founder has heard that every member has written its own; from then on nobody is ever given
+//! the cluster's identity again, so that a wiped folder cannot come back under an old id and vote
+//! without remembering what it had promised.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use segment_log::Disk;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The file's name within the data folder.
+pub const CHARTER_FILE: &str = "node.toml";
+/// The version of the folder's layout that this program reads and writes.
+const FORMAT: u32 = 1;
+
+/// What a node knows of its cluster for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charter {
+    /// This node's id.
+    pub node: u64,
+    /// The cluster's name, as in every certificate.
+    pub cluster: String,
+    /// The cluster's own UUID.
+    pub cluster_id: Uuid,
+    /// The members it was formed of.
+    pub founders: BTreeMap<u64, String>,
+    /// On the founder: who has not yet written its own charter.
+    pub awaiting: BTreeSet<u64>,
+}
+
+/// The file, as TOML.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    node: u64,
+    cluster: String,
+    cluster_id: Uuid,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    awaiting: Vec<u64>,
+    /// TOML's keys are text.
+    founders: BTreeMap<String, String>,
+}
+
+/// Why a charter cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CharterError {
+    /// The disk failed.
+    #[error("{} cannot be {operation}", file.display())]
+    Disk {
+        /// `read` or `written`.
+        operation: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not a charter.
+    #[error("{} is damaged: {reason}", file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A newer program wrote the folder.
+    #[error("{} is of format {found}; this program reads format {FORMAT}", file.display())]
+    Newer {
+        /// The file.
+        file: PathBuf,
+        /// The format it says.
+        found: u32,
+    },
+}
+
+impl Charter {
+    /// Reads the charter of `data`; `None` if there is none.
+    pub fn load(disk: &dyn Disk, data: &Path) -> Result<Option<Self>, CharterError> {
+        let file = data.join(CHARTER_FILE);
+        let bytes = match segment_log::read_file(disk, &file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                let operation = "read";
+                return Err(CharterError::Disk {
+                    operation,
+                    file,
+                    source,
+                });
+            }
+        };
+        Self::parse(&bytes, &file).map(Some)
+    }
+
+    /// Writes the charter into `data`, durably and at once.
+    pub fn store(&self, disk: &dyn Disk, data: &Path) -> Result<(), CharterError> {
+        let file = data.join(CHARTER_FILE);
+        let founders = self.founders.iter();
+        let toml = File {
+            format: FORMAT,
+            node: self.node,
+            cluster: self.cluster.clone(),
+            cluster_id: self.cluster_id,
+            awaiting: self.awaiting.iter().copied().collect(),
+            founders: founders
+                .map(|(id, address)| (id.to_string(), address.clone()))
+                .collect(),
+        };
+        let text = toml::to_string(&toml).expect("a charter is plain numbers and text");
+        let text = format!(
+            "# Which node of which cluster this folder belongs to. Never copy it, never edit it:\n\
+             # a node that forgets what it promised can lose acknowledged readings.\n{text}"
+        );
+        segment_log::write_file_atomically(disk, &file, text.as_bytes()).map_err(|source| {
+            CharterError::Disk {
+                operation: "written",
+                file,
+                source,
+            }
+        })
+    }
+
+    fn parse(bytes: &[u8], file: &Path) -> Result<Self, CharterError> {
+        let damaged = |reason: String| CharterError::Damaged {
+            file: file.to_owned(),
+            reason,
+        };
+        let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| damaged(error.message().to_owned()))?;
+        let format = table.get("format").and_then(toml::Value::as_integer);
+        match format.and_then(|found| u32::try_from(found).ok()) {
+            Some(FORMAT) => {}
+            Some(found) => {
+                let file = file.to_owned();
+                return Err(CharterError::Newer { file, found });
+            }
+            None => return Err(damaged("it has no format number".to_owned())),
+        }
+        let toml: File = table
+            .try_into()
+            .map_err(|error: toml::de::Error| damaged(error.message().to_owned()))?;
+        let founders: Result<BTreeMap<u64, String>, _> = toml
+            .founders
+            .into_iter()
+            .map(|(id, address)| id.parse().map(|id: u64| (id, address)))
+            .collect();
+        Ok(Self {
+            node: toml.node,
+            cluster: toml.cluster,
+            cluster_id: toml.cluster_id,
+            founders: founders.map_err(|_| damaged("a founder's id is not a number".to_owned()))?,
+            awaiting: toml.awaiting.into_iter().collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segment_log::{OpenMode, fake::FakeDisk};
+
+    use super::*;
+
+    fn charter() -> Charter {
+        Charter {
+            node: 2,
+            cluster: "plant".to_owned(),
+            cluster_id: Uuid::from_u128(0x1234_5678),
+            founders: BTreeMap::from([(1, "a:7400".to_owned()), (2, "b:7400".to_owned())]),
+            awaiting: BTreeSet::from([1]),
+        }
+    }
+
+    fn disk() -> FakeDisk {
+        let disk = FakeDisk::new();
+        disk.create_dir_all(Path::new("/data")).expect("healthy");
+        disk
+    }
+
+    #[test]
+    fn a_charter_reads_back_after_a_power_cut() {
+        let disk = disk();
+        let data = Path::new("/data");
+        assert_eq!(Charter::load(&disk, data).expect("nothing there"), None);
+        charter().store(&disk, data).expect("healthy");
+        let found = Charter::load(&disk.power_cut(), data).expect("whole");
+        assert_eq!(found, Some(charter()));
+    }
+
+    #[test]
+    fn what_is_not_a_charter_is_refused_and_named() {
+        let data = Path::new("/data");
+        for (text, expected) in [
+            ("", "no format number"),
+            ("format = 2", "is of format 2"),
+            ("format = 1", "missing field"),
+            ("format = 1\nnode = \"x\"", "damaged"),
+            ("\u{0}", "damaged"),
+        ] {
+            let disk = disk();
+            let path = data.join(CHARTER_FILE);
+            let file = disk.open(&path, OpenMode::Create).expect("healthy");
+            file.write_all_at(text.as_bytes(), 0).expect("healthy");
+            let error = Charter::load(&disk, data).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text:?}: {error}");
+            assert!(error.contains("node.toml"), "{error}");
+        }
+    }
+}

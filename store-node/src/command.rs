@@ -1,0 +1,348 @@
+//! Commands: what the entries of the log say, and their bytes.
+//!
+//! An entry's payload begins with one byte that names the command. The two rare commands are CBOR
+//! behind it; a batch has a compact head and then its own bytes, so that the chunks a producer
+//! encoded are the bytes that are synced, replicated and read back. Reading a command copies no chunk.
+//!
+//! What a command *does* is [`crate::state`]'s. The bytes are defined in `docs/formats.md`, section
+//! Command.
+
+use bytes::Bytes;
+use sensor_model::SeriesDescription;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use store_wire::batch::{BatchError, BatchView};
+
+/// Longest name of a producer, in bytes.
+pub const PRODUCER_BYTES_MAX: usize = 512;
+
+const OPEN_SERIES: u8 = 1;
+const OPEN_PRODUCER: u8 = 2;
+const APPEND: u8 = 3;
+const APPEND_ONCE: u8 = 4;
+
+/// How deep a command's CBOR may nest: a list of descriptions with attributes is three deep.
+const DEPTH_MAX: usize = 16;
+
+/// A command as it stands in an entry.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command<'a> {
+    /// Gives each path an id, in order, unless it has one.
+    OpenSeries {
+        /// The series.
+        series: Vec<SeriesDescription>,
+    },
+    /// Begins the next epoch of a producer.
+    OpenProducer {
+        /// Its name.
+        producer: String,
+    },
+    /// Adds the readings of a batch.
+    Append(Append<'a>),
+}
+
+/// A batch with its name, if it has one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Append<'a> {
+    /// Names the batch for ever, so that it is applied once. `None` for a single write by hand.
+    pub position: Option<Position<'a>>,
+    /// The chunks, under the cluster's series ids.
+    pub batch: BatchView,
+}
+
+/// Where a batch stands in the sequence of its producer's spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The producer's name.
+    pub producer: &'a str,
+    /// The spool's epoch.
+    pub epoch: u64,
+    /// The batch's sequence, from 1.
+    pub sequence: u64,
+    /// How many sequences right before it the spool had to drop; less than `sequence`.
+    pub skipped: u64,
+    /// How many readings those held.
+    pub dropped_readings: u64,
+}
+
+/// Why bytes are not a command.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The bytes end before the command does.
+    #[error("the command is cut short")]
+    Truncated,
+    /// The first byte names no command: it was written by a newer program.
+    #[error("command {tag} is not known")]
+    Unknown {
+        /// The byte.
+        tag: u8,
+    },
+    /// What follows the first byte is not the CBOR it should be.
+    #[error("the command's body is not valid: {reason}")]
+    NotCbor {
+        /// What is wrong.
+        reason: String,
+    },
+    /// The producer's name is not UTF-8, or too long.
+    #[error("the producer's name is not UTF-8 of at most {PRODUCER_BYTES_MAX} bytes")]
+    BadProducer,
+    /// The sequence is 0 or the last of all, or what is skipped begins before 1.
+    #[error("sequence {sequence} after {skipped} skipped ones is not a place in a spool")]
+    BadSequence {
+        /// The sequence.
+        sequence: u64,
+        /// How many are skipped.
+        skipped: u64,
+    },
+    /// The batch is not one.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+}
+
+/// The bytes of [`Command::OpenSeries`].
+pub fn open_series(series: &[SeriesDescription]) -> Bytes {
+    tagged_cbor(OPEN_SERIES, &series)
+}
+
+/// The bytes of [`Command::OpenProducer`].
+pub fn open_producer(producer: &str) -> Bytes {
+    tagged_cbor(OPEN_PRODUCER, &producer)
+}
+
+/// Appends the head of a [`Command::Append`] to `out`. The batch's bytes follow it
+/// ([`BatchView::rewrite_into`]).
+///
+/// # Errors
+/// [`CommandError::BadProducer`] or [`CommandError::BadSequence`]; `out` is as before.
+pub fn append_head(position: Option<&Position<'_>>, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let Some(position) = position else {
+        out.push(APPEND);
+        return Ok(());
+    };
+    position.check()?;
+    let name = position.producer.as_bytes();
+    let name_bytes = u16::try_from(name.len()).map_err(|_| CommandError::BadProducer)?;
+    out.push(APPEND_ONCE);
+    out.extend_from_slice(&name_bytes.to_le_bytes());
+    out.extend_from_slice(name);
+    for number in [
+        position.epoch,
+        position.sequence,
+        position.skipped,
+        position.dropped_readings,
+    ] {
+        out.extend_from_slice(&number.to_le_bytes());
+    }
+    Ok(())
+}
+
+impl<'a> Command<'a> {
+    /// Reads a command. A batch's directory, bounds and checksum are checked; its chunks are not
+    /// looked into.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub fn parse(payload: &'a Bytes) -> Result<Self, CommandError> {
+        let (&tag, body) = payload.split_first().ok_or(CommandError::Truncated)?;
+        match tag {
+            OPEN_SERIES => from_cbor(body).map(|series| Self::OpenSeries { series }),
+            OPEN_PRODUCER => {
+                let producer: String = from_cbor(body)?;
+                check_producer(&producer)?;
+                Ok(Self::OpenProducer { producer })
+            }
+            APPEND => Ok(Self::Append(Append {
+                position: None,
+                batch: BatchView::parse_rewritten(payload.slice(1..))?,
+            })),
+            APPEND_ONCE => {
+                let mut rest = body;
+                let position = Position::take(&mut rest)?;
+                let batch = payload.slice(payload.len() - rest.len()..);
+                Ok(Self::Append(Append {
+                    position: Some(position),
+                    batch: BatchView::parse_rewritten(batch)?,
+                }))
+            }
+            tag => Err(CommandError::Unknown { tag }),
+        }
+    }
+}
+
+impl<'a> Position<'a> {
+    fn check(&self) -> Result<(), CommandError> {
+        check_producer(self.producer)?;
+        if self.sequence == u64::MAX || self.skipped >= self.sequence {
+            return Err(CommandError::BadSequence {
+                sequence: self.sequence,
+                skipped: self.skipped,
+            });
+        }
+        Ok(())
+    }
+
+    fn take(rest: &mut &'a [u8]) -> Result<Self, CommandError> {
+        let name_bytes = u16::from_le_bytes(take_array(rest)?);
+        let name = rest
+            .split_off(..usize::from(name_bytes))
+            .ok_or(CommandError::Truncated)?;
+        let producer = std::str::from_utf8(name).map_err(|_| CommandError::BadProducer)?;
+        let mut number = || take_array(rest).map(u64::from_le_bytes);
+        let position = Self {
+            producer,
+            epoch: number()?,
+            sequence: number()?,
+            skipped: number()?,
+            dropped_readings: number()?,
+        };
+        position.check()?;
+        Ok(position)
+    }
+}
+
+fn check_producer(producer: &str) -> Result<(), CommandError> {
+    if producer.len() > PRODUCER_BYTES_MAX {
+        return Err(CommandError::BadProducer);
+    }
+    Ok(())
+}
+
+fn take_array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], CommandError> {
+    let (array, behind) = rest.split_first_chunk().ok_or(CommandError::Truncated)?;
+    *rest = behind;
+    Ok(*array)
+}
+
+fn tagged_cbor(tag: u8, value: &impl Serialize) -> Bytes {
+    let mut bytes = vec![tag];
+    ciborium::into_writer(value, &mut bytes)
+        .expect("plain values written to memory are always encodable");
+    bytes.into()
+}
+
+/// Reads one CBOR item that is all of `bytes`.
+fn from_cbor<T: DeserializeOwned>(mut bytes: &[u8]) -> Result<T, CommandError> {
+    let value =
+        ciborium::de::from_reader_with_recursion_limit(&mut bytes, DEPTH_MAX).map_err(|error| {
+            CommandError::NotCbor {
+                reason: error.to_string(),
+            }
+        })?;
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(CommandError::NotCbor {
+            reason: format!("{} bytes of garbage follow it", bytes.len()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sensor_model::{Kind, SeriesId, SeriesPath};
+    use store_wire::batch::BatchBuilder;
+
+    use super::*;
+
+    const POSITION: Position<'_> = Position {
+        producer: "device/press-3#a",
+        epoch: 2,
+        sequence: 9,
+        skipped: 3,
+        dropped_readings: 70,
+    };
+
+    fn batch() -> BatchView {
+        let mut builder = BatchBuilder::new();
+        builder.add(7, b"not looked into", 1).unwrap();
+        builder.add(300, b"here", 1).unwrap();
+        BatchView::parse(builder.finish()).unwrap()
+    }
+
+    fn append(position: Option<&Position<'_>>) -> Bytes {
+        let mut bytes = Vec::new();
+        append_head(position, &mut bytes).unwrap();
+        batch()
+            .rewrite_into(&mut bytes, |number| Some(SeriesId(number)))
+            .unwrap();
+        bytes.into()
+    }
+
+    #[test]
+    fn every_command_reads_back() {
+        let path = SeriesPath::new("plant/press-3/temperature").unwrap();
+        let series = vec![SeriesDescription::new(path, Kind::F64)];
+        let payload = open_series(&series);
+        assert_eq!(
+            Command::parse(&payload).unwrap(),
+            Command::OpenSeries { series }
+        );
+
+        let payload = open_producer("device/press-3");
+        let producer = "device/press-3".to_owned();
+        assert_eq!(
+            Command::parse(&payload).unwrap(),
+            Command::OpenProducer { producer }
+        );
+
+        for position in [None, Some(POSITION)] {
+            let payload = append(position.as_ref());
+            let batch = batch();
+            assert_eq!(
+                Command::parse(&payload).unwrap(),
+                Command::Append(Append { position, batch })
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_cut_anywhere_is_refused() {
+        let whole = [
+            open_series(&[]),
+            open_producer("device/a"),
+            append(None),
+            append(Some(&POSITION)),
+        ];
+        for payload in whole {
+            for end in 0..payload.len() {
+                let cut = payload.slice(..end);
+                assert!(Command::parse(&cut).is_err(), "{end} of {payload:?}");
+            }
+            let mut longer = payload.to_vec();
+            longer.push(0);
+            assert!(Command::parse(&longer.into()).is_err(), "{payload:?}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_outside_a_spool_is_refused() {
+        for (sequence, skipped) in [(0, 0), (5, 5), (5, 6), (u64::MAX, 0)] {
+            let position = Position {
+                sequence,
+                skipped,
+                ..POSITION
+            };
+            let refused = append_head(Some(&position), &mut Vec::new());
+            assert!(
+                matches!(refused, Err(CommandError::BadSequence { .. })),
+                "{sequence} {skipped}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_named() {
+        let error = Command::parse(&Bytes::from_static(&[9, 1, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "command 9 is not known");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(tag in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let mut payload = vec![tag];
+            payload.extend(bytes);
+            let _ = Command::parse(&payload.into());
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! What can be set, from flags, environment and file, in that order of precedence.
+//!
+//! [`Settings`] is the raw form, all text and all optional; [`Config`] is the checked one. Checking
+//! reports every problem at once, each naming the setting and the remedy.
+
+mod settings;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sensor_model::{ByteSize, duration::parse_duration};
+
+pub use settings::{Setting, Settings};
+
+/// The port that an address without one means.
+const PORT_DEFAULT: u16 = 7400;
+/// Members a cluster may have: more voters than this only make every write slower.
+const MEMBERS_MAX: usize = 7;
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This node's id, from 1.
+    pub id: u64,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The identity folder.
+    pub identity: PathBuf,
+    /// Where QUIC is served. Port 0 takes any.
+    pub listen: SocketAddr,
+    /// Where other members and clients reach this node, if that is not where it listens.
+    pub advertise: Option<String>,
+    /// Where health and metrics are served. Port 0 takes any.
+    pub http: SocketAddr,
+    /// The members to form a cluster of, if this is to be its first start.
+    pub bootstrap: Option<BTreeMap<u64, String>>,
+    /// Bytes of proposals that may be on their way at a time.
+    pub in_flight_bytes_max: usize,
+    /// Bytes of newest entries kept in memory.
+    pub tail_cache_bytes: usize,
+    /// Bytes of the disk that stay free: below this writes are refused.
+    pub reserve_bytes: u64,
+    /// Bytes of a log segment.
+    pub segment_bytes_max: u64,
+    /// How long shutting down may wait for what is on its way.
+    pub drain_timeout: Duration,
+}
+
+/// Every problem of a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// One line each.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// A node on loopback with any ports and defaults for the rest.
+    pub fn on_loopback(id: u64, data: &Path, identity: &Path) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            id,
+            data: data.to_owned(),
+            identity: identity.to_owned(),
+            listen: any,
+            advertise: None,
+            http: any,
+            bootstrap: None,
+            in_flight_bytes_max: 64 << 20,
+            tail_cache_bytes: 32 << 20,
+            reserve_bytes: 256 << 20,
+            segment_bytes_max: 64 << 20,
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// Checks settings, all of them.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with every problem there is.
+    pub fn check(settings: &Settings) -> Result<Self, ConfigError> {
+        let mut check = Check::default();
+        let id = check.required("id", settings.id.as_ref(), node_id);
+        let data = check.required("data", settings.data.as_ref(), folder);
+        let identity = check.required("identity", settings.identity.as_ref(), folder);
+        let listen = check.or("listen", settings.listen.as_ref(), "127.0.0.1:7400", socket);
+        let http = check.or("http", settings.http.as_ref(), "127.0.0.1:7500", socket);
+        let advertise = check.optional("advertise", settings.advertise.as_ref(), address);
+        let bootstrap = check.optional("bootstrap", settings.bootstrap.as_ref(), founders);
+        let in_flight = check.or(
+            "in-flight-max",
+            settings.in_flight_max.as_ref(),
+            "64MiB",
+            bytes,
+        );
+        let tail_cache = check.or("tail-cache", settings.tail_cache.as_ref(), "32MiB", bytes);
+        let reserve = check.or(
+            "disk-reserve",
+            settings.disk_reserve.as_ref(),
+            "256MiB",
+            size,
+        );
+        let segment = check.or("segment-max", settings.segment_max.as_ref(), "64MiB", size);
+        let drain = check.or(
+            "drain-timeout",
+            settings.drain_timeout.as_ref(),
+            "5s",
+            duration,
+        );
+        if settings.join.is_some() {
+            check.problem(
+                "--join is not available in this version: start all members once with the same --bootstrap list",
+            );
+        }
+        if let (Some(Some(members)), Some(id)) = (&bootstrap, id) {
+            check.own_entry(members, id, advertise.as_ref().and_then(Option::as_deref));
+        }
+        if segment.is_some_and(|bytes| !(4096..=1 << 30).contains(&bytes)) {
+            check.problem("--segment-max must be between 4KiB and 1GiB");
+        }
+        if drain.is_some_and(|drain| drain > Duration::from_secs(8)) {
+            check.problem("--drain-timeout must be at most 8s: a node ends within 10s of SIGTERM");
+        }
+        let config = (|| {
+            Some(Self {
+                id: id?,
+                data: data?,
+                identity: identity?,
+                listen: listen?,
+                advertise: advertise?,
+                http: http?,
+                bootstrap: bootstrap?,
+                in_flight_bytes_max: in_flight?,
+                tail_cache_bytes: tail_cache?,
+                reserve_bytes: reserve?,
+                segment_bytes_max: segment?,
+                drain_timeout: drain?,
+            })
+        })();
+        match config {
+            Some(config) if check.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError {
+                problems: check.problems,
+            }),
+        }
+    }
+}
+
+/// Collects problems; a value that has one is `None`.
+#[derive(Default)]
+struct Check {
+    problems: Vec<String>,
+}
+
+type Parse<T> = fn(&str) -> Result<T, String>;
+
+impl Check {
+    fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    fn parse<T>(&mut self, name: &str, text: &str, parse: Parse<T>) -> Option<T> {
+        parse(text)
+            .map_err(|reason| self.problem(format!("--{name} {text:?}: {reason}")))
+            .ok()
+    }
+
+    fn required<T>(&mut self, name: &str, given: Option<&Setting>, parse: Parse<T>) -> Option<T> {
+        let Some(text) = given else {
+            let variable = name.to_uppercase().replace('-', "_");
+            self.problem(format!(
+                "--{name} is missing: give it as a flag, as TIDEMARK_{variable}, or in the file named by --config"
+            ));
+            return None;
+        };
+        self.parse(name, text.as_str(), parse)
+    }
+
+    fn or<T>(
+        &mut self,
+        name: &str,
+        given: Option<&Setting>,
+        default: &str,
+        parse: Parse<T>,
+    ) -> Option<T> {
+        self.parse(name, given.map_or(default, Setting::as_str), parse)
+    }
+
+    /// `Some(None)` if it was not given.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer level is whether there was a problem"
+    )]
+    fn optional<T>(
+        &mut self,
+        name: &str,
+        given: Option<&Setting>,
+        parse: Parse<T>,
+    ) -> Option<Option<T>> {
+        match given {
+            None => Some(None),
+            Some(text) => self.parse(name, text.as_str(), parse).map(Some),
+        }
+    }
+
+    fn own_entry(&mut self, members: &BTreeMap<u64, String>, id: u64, advertise: Option<&str>) {
+        match members.get(&id) {
+            None => self.problem(format!("--bootstrap does not list this node, {id}")),
+            Some(listed) if advertise.is_some_and(|advertise| advertise != listed) => {
+                self.problem(format!(
+                    "--bootstrap lists node {id} at {listed}, --advertise says {}: give both the same",
+                    advertise.unwrap_or_default()
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn node_id(text: &str) -> Result<u64, String> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err("a node's id is a whole number from 1".to_owned()),
+        Ok(id) => Ok(id),
+    }
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("name a folder".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "write IP:PORT, such as 127.0.0.1:7400, 0.0.0.0:7400 or [::]:7400".to_owned())
+}
+
+/// `HOST:PORT`, with the default port where there is none.
+fn address(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let refused = || "write HOST or HOST:PORT, such as store-1.example:7400".to_owned();
+    if text.is_empty() || text.contains(char::is_whitespace) || text.contains('=') {
+        return Err(refused());
+    }
+    if SocketAddr::from_str(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !host.contains(':') => {
+            port.parse::<u16>().map_err(|_| refused())?;
+            Ok(text.to_owned())
+        }
+        Some(_) => Err(refused()),
+        None => Ok(format!("{text}:{PORT_DEFAULT}")),
+    }
+}
+
+fn founders(text: &str) -> Result<BTreeMap<u64, String>, String> {
+    let mut members = BTreeMap::new();
+    for entry in text.split(',').filter(|entry| !entry.trim().is_empty()) {
+        let (id, at) = entry
+            .split_once('=')
+            .ok_or("write ID=ADDRESS,ID=ADDRESS,…, such as 1=a:7400,2=b:7400,3=c:7400")?;
+        let (id, at) = (node_id(id)?, address(at)?);
+        if members.values().any(|known| *known == at) {
+            return Err(format!("{at} is there twice"));
+        }
+        if members.insert(id, at).is_some() {
+            return Err(format!("node {id} is there twice"));
+        }
+    }
+    match members.len() {
+        0 => Err("it is empty".to_owned()),
+        1..=MEMBERS_MAX => Ok(members),
+        more => Err(format!("{more} members: at most {MEMBERS_MAX} vote")),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text
+        .parse()
+        .map_err(|error: sensor_model::size::SizeError| error.to_string())?;
+    Ok(size.0)
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    usize::try_from(size(text)?).map_err(|_| "it is more than this machine can address".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let mut table = toml::Table::new();
+        for (key, value) in pairs {
+            table.insert((*key).to_owned(), toml::Value::String((*value).to_owned()));
+        }
+        table.try_into().expect("known keys")
+    }
+
+    #[test]
+    fn a_node_of_three_with_defaults() {
+        let config = Config::check(&settings(&[
+            ("id", "2"),
+            ("data", "/d"),
+            ("identity", "/i"),
+            ("bootstrap", "1=a,2=b:7401,3=[::1]:7402"),
+        ]))
+        .expect("it is whole");
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 7400)));
+        assert_eq!(config.http, SocketAddr::from(([127, 0, 0, 1], 7500)));
+        let members = config.bootstrap.expect("it was given");
+        assert_eq!(members[&1], "a:7400");
+        assert_eq!(members[&3], "[::1]:7402");
+        assert_eq!(config.in_flight_bytes_max, 64 << 20);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let error = Config::check(&settings(&[
+            ("id", "0"),
+            ("listen", "here"),
+            ("bootstrap", "1=a,1=b"),
+            ("tail_cache", "5"),
+            ("drain_timeout", "soon"),
+            ("join", "a"),
+        ]))
+        .expect_err("nothing of it is right");
+        for part in [
+            "--id",
+            "--data is missing",
+            "--identity",
+            "--listen",
+            "twice",
+            "--tail-cache",
+            "--drain-timeout",
+            "--join",
+        ] {
+            assert!(error.to_string().contains(part), "{part} is not in {error}");
+        }
+        assert_eq!(error.problems.len(), 8);
+    }
+
+    #[test]
+    fn a_list_without_this_node_or_at_odds_with_advertise_is_refused() {
+        let base = [("data", "/d"), ("identity", "/i"), ("bootstrap", "1=a,2=b")];
+        let with = |more: &[(&str, &str)]| Config::check(&settings(&[&base[..], more].concat()));
+        let error = with(&[("id", "3")]).expect_err("3 is not listed");
+        assert!(error.to_string().contains("does not list"), "{error}");
+        let error = with(&[("id", "1"), ("advertise", "c")]).expect_err("listed as a");
+        assert!(error.to_string().contains("give both the same"), "{error}");
+        with(&[("id", "1"), ("advertise", "a:7400")]).expect("the same");
+    }
+
+    #[test]
+    fn more_than_seven_members_are_refused() {
+        let list = |count: u64| {
+            (1..=count)
+                .map(|id| format!("{id}=h{id}"))
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        assert_eq!(founders(&list(7)).map(|members| members.len()), Ok(7));
+        assert!(founders(&list(8)).is_err());
+    }
+}

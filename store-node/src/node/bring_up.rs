@@ -1,0 +1,198 @@
+//! From an open endpoint to running consensus: the part of starting that may take long.
+
+use std::{
+    path::Path,
+    sync::{Arc, RwLock},
+};
+
+use anyhow::{Context as _, Result, bail};
+use segment_log::{Disk, Options};
+use store_wire::clock::Clock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Context, Phase, log_folder, one_line};
+use crate::{
+    charter::Charter,
+    config::Config,
+    http::Page,
+    raft::{
+        consensus::{Consensus, Parts},
+        formation::{Formation, FormationError},
+        link::Links,
+        network::Network,
+        reception::Reception,
+        recovery::{self, OpenLog, OpenedLog},
+        types::OnFatal,
+    },
+    state::State,
+};
+
+/// The shard every node has; more come with a later version.
+pub(crate) const SHARD: u32 = 0;
+
+/// What is needed to bring a node up.
+pub(super) struct BringUp {
+    pub(super) config: Arc<Config>,
+    pub(super) cluster: String,
+    pub(super) charter: Option<Charter>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) on_fatal: OnFatal,
+    pub(super) links: Links,
+    pub(super) reception: Reception,
+    pub(super) http: String,
+    pub(super) page: Page,
+}
+
+impl BringUp {
+    /// Goes on until consensus runs, starting is given up, or it fails.
+    pub(super) async fn run(
+        self,
+        phase: watch::Sender<Phase>,
+        stop: CancellationToken,
+    ) -> Result<Option<Consensus>> {
+        match self.bring_up(&phase, stop).await {
+            Err(error) => {
+                let line = format!("{error:#}");
+                phase.send_replace(Phase::Failed(line.into()));
+                Err(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn bring_up(
+        self,
+        phase: &watch::Sender<Phase>,
+        stop: CancellationToken,
+    ) -> Result<Option<Consensus>> {
+        let state = Arc::new(RwLock::new(State::new()));
+        let log = self.open_log(&state).await?;
+        let Some(formed) = stop.run_until_cancelled(self.form(&log)).await else {
+            return close(log).await;
+        };
+        let charter = match formed {
+            Ok(charter) => charter,
+            Err(error) => {
+                close(log).await?;
+                return Err(one_line(&error));
+            }
+        };
+        let payloads = Arc::new(log.store.clone());
+        let parts = Parts {
+            network: Network {
+                id: charter.node,
+                cluster: charter.cluster_id,
+                http: self.http.clone(),
+                links: self.links.clone(),
+            },
+            charter,
+            log,
+            state: Arc::clone(&state),
+            reception: self.reception.clone(),
+            in_flight_bytes_max: self.config.in_flight_bytes_max,
+            on_fatal: self.on_fatal.clone(),
+        };
+        let consensus = Consensus::start(parts).await?;
+        self.page.show(consensus.replica().clone());
+        phase.send_replace(Phase::Running(Arc::new(Context {
+            replica: consensus.replica().clone(),
+            state,
+            payloads,
+            config: self.config,
+            clock: self.clock,
+        })));
+        Ok(Some(consensus))
+    }
+
+    /// Opens the log on a thread of its own: it reads everything back.
+    async fn open_log(&self, state: &Arc<RwLock<State>>) -> Result<OpenedLog> {
+        let log = OpenLog {
+            disk: Arc::clone(&self.disk),
+            dir: log_folder(&self.config.data),
+            shard: SHARD,
+            options: Options {
+                segment_bytes_max: self.config.segment_bytes_max,
+                salt: salt(),
+                ..Options::default()
+            },
+            tail_cache_bytes: self.config.tail_cache_bytes,
+            reserve_bytes: self.config.reserve_bytes,
+            on_fatal: self.on_fatal.clone(),
+        };
+        let (state, has_charter) = (Arc::clone(state), self.charter.is_some());
+        let opened = tokio::task::spawn_blocking(move || {
+            if has_charter && !has_segments(&*log.disk, &log.dir)? {
+                bail!(
+                    "{} is missing or empty, though the folder belongs to a cluster: what this node \
+                     promised is lost, and it must not vote; put the log back",
+                    log.dir.display()
+                );
+            }
+            recovery::open(&log, &state).map_err(|error| one_line(&error))
+        });
+        let opened = opened.await.context("opening the log panicked")??;
+        if let Some(torn) = &opened.recovery.torn {
+            info!(file = %torn.file.display(), bytes = torn.bytes, "a torn tail was cut");
+        }
+        if !has_charter && !opened.store.is_blank() {
+            let dir = log_folder(&self.config.data);
+            close(opened).await?;
+            bail!(
+                "{} holds a log, but node.toml beside it is missing: without it the node does not \
+                 know which cluster it belongs to, and must not vote; put node.toml back",
+                dir.display()
+            );
+        }
+        Ok(opened)
+    }
+
+    async fn form(&self, log: &OpenedLog) -> Result<Charter, FormationError> {
+        let founders = match (&self.charter, &self.config.bootstrap) {
+            (Some(charter), _) => charter.founders.clone(),
+            (None, Some(members)) => members.clone(),
+            (None, None) => return Err(FormationError::Stopped),
+        };
+        if let Some(charter) = &self.charter {
+            self.reception.enter(crate::raft::reception::Stage::Joined {
+                cluster: charter.cluster_id,
+                has_entries: !log.store.is_empty(),
+            });
+        }
+        let formation = Formation {
+            id: self.config.id,
+            cluster: self.cluster.clone(),
+            founders,
+            disk: Arc::clone(&self.disk),
+            data: self.config.data.clone(),
+            links: self.links.clone(),
+            reception: self.reception.clone(),
+        };
+        formation.run(self.charter.clone()).await
+    }
+}
+
+/// Closes a log that nothing was done with.
+async fn close(log: OpenedLog) -> Result<Option<Consensus>> {
+    let closed = tokio::task::spawn_blocking(move || log.writer.shutdown()).await?;
+    if let Err(error) = closed {
+        warn!(%error, "the log was not closed cleanly");
+    }
+    Ok(None)
+}
+
+fn has_segments(disk: &dyn Disk, dir: &Path) -> Result<bool> {
+    match disk.list(dir) {
+        Ok(names) => Ok(names.iter().any(|name| name.ends_with(".log"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be listed", dir.display())),
+    }
+}
+
+/// A number nobody can guess, for the checksums of new segments: a producer that chooses its bytes
+/// cannot make them look like a record.
+fn salt() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}

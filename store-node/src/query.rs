@@ -1,0 +1,218 @@
+//! Serves questions on any replica: one request a stream, answered in frames.
+//!
+//! A read first waits until this replica is as fresh as was asked ([`freshness`]), then says how fresh
+//! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
+//! way of a batch without a name ([`write`]). What the peer's certificate does not let it read does
+//! not exist for it.
+//!
+//! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a connection has as
+//! many reads at a time as the transport allows it streams; a part of an answer fits a frame, and an
+//! answer is given up as soon as nobody reads it.
+
+mod freshness;
+mod reads;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use store_wire::endpoint::Connection;
+use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
+use store_wire::identity::PeerIdentity;
+use store_wire::message::{ErrorCode, Request, Response, WireError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::node::Context;
+
+use reads::Read;
+
+/// The longest a request may take, whatever it asks for.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// Most rows, or buckets, of one answer.
+pub const ROWS_MAX: u64 = 100_000_000;
+/// Most bytes that one scan holds decoded at a time.
+pub const DECODED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How long a stream may take to say what it asks.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a peer may take to read the end of an answer.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves one connection until it ends or `stop` is cancelled. Answers that have begun go on to
+/// their end; the node gives them up when its time is over.
+pub async fn serve(connection: Connection, context: Arc<Context>, stop: CancellationToken) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = connection.accept() => match accepted {
+                Ok((sender, receiver)) => {
+                    let (connection, context) = (connection.clone(), Arc::clone(&context));
+                    streams.spawn(async move {
+                        answer(sender, receiver, connection.peer(), &context).await;
+                    });
+                }
+                Err(reason) => {
+                    debug!(peer = %connection.peer(), %reason, "reader's connection ended");
+                    break;
+                }
+            },
+            Some(ended) = streams.join_next() => note_panic(ended),
+        }
+    }
+    while let Some(ended) = streams.join_next().await {
+        note_panic(ended);
+    }
+}
+
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a stream's task panicked");
+    }
+}
+
+/// Why an answer is not whole.
+enum Unanswered {
+    /// The peer is to be told.
+    Failed(WireError),
+    /// There is nobody to tell.
+    Gone,
+}
+
+impl From<WireError> for Unanswered {
+    fn from(error: WireError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<SendError> for Unanswered {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotAFrame(error) => {
+                Self::Failed(WireError::new(ErrorCode::Internal, error.to_string()))
+            }
+            SendError::Stopped { .. } | SendError::Finished | SendError::Lost(_) => Self::Gone,
+        }
+    }
+}
+
+/// One stream: a request and its answer.
+async fn answer(
+    mut sender: FrameSender,
+    mut receiver: FrameReceiver,
+    peer: &PeerIdentity,
+    context: &Arc<Context>,
+) {
+    let begun = Instant::now();
+    let (request, body) = match timeout(REQUEST_TIMEOUT, receiver.receive::<Request>()).await {
+        Ok(Ok(Some(request))) => request,
+        Ok(Err(ReceiveError::NotAFrame(error))) => {
+            let error = WireError::new(ErrorCode::BadRequest, error.to_string());
+            return last_word(&mut sender, Some(error)).await;
+        }
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
+    };
+    let verb = verb(&request);
+    let outcome = respond(&mut sender, request, body, peer, context).await;
+    histogram!("tidemark_query_seconds", "request" => verb).record(begun.elapsed());
+    let error = match outcome {
+        Ok(()) => {
+            counter!("tidemark_queries_total", "request" => verb, "outcome" => "OK").increment(1);
+            None
+        }
+        Err(Unanswered::Failed(error)) => {
+            debug!(%peer, verb, %error, "request failed");
+            let code = error.code.as_str();
+            counter!("tidemark_queries_total", "request" => verb, "outcome" => code).increment(1);
+            Some(error)
+        }
+        Err(Unanswered::Gone) => {
+            counter!("tidemark_queries_total", "request" => verb, "outcome" => "GONE").increment(1);
+            return;
+        }
+    };
+    last_word(&mut sender, error).await;
+}
+
+/// Says what went wrong, if anything, and lets the peer read the end before the stream is dropped.
+async fn last_word(sender: &mut FrameSender, error: Option<WireError>) {
+    if let Some(error) = error
+        && sender.queue(&Response::Failed { error }, &[]).is_err()
+    {
+        return;
+    }
+    // A peer that does not read holds nothing up: what it has not read by then is dropped.
+    let said = timeout(LAST_WORD_TIMEOUT, async {
+        sender.finish().await?;
+        sender.stopped().await;
+        Ok::<_, SendError>(())
+    });
+    drop(said.await);
+}
+
+async fn respond(
+    sender: &mut FrameSender,
+    request: Request,
+    body: Bytes,
+    peer: &PeerIdentity,
+    context: &Arc<Context>,
+) -> Result<(), Unanswered> {
+    let read = match request {
+        Request::Status => {
+            let status = Box::new(context.replica.status());
+            return Ok(sender.send(&Response::Status(status), &[]).await?);
+        }
+        Request::Write { series, timeout_ms } => {
+            let deadline = deadline(timeout_ms);
+            let token = write::write(context, peer, &series, body, deadline).await?;
+            return Ok(sender.send(&Response::Written { token }, &[]).await?);
+        }
+        Request::Range {
+            pattern,
+            range,
+            every,
+            limit,
+            order,
+            consistency,
+            timeout_ms,
+        } => {
+            let question = reads::range_question(pattern, range, every, limit, order)?;
+            (Read::Range(question), consistency, timeout_ms)
+        }
+        Request::Last {
+            pattern,
+            consistency,
+            timeout_ms,
+        } => (Read::Last(pattern), consistency, timeout_ms),
+        Request::Series {
+            pattern,
+            consistency,
+            timeout_ms,
+        } => (Read::Series(pattern), consistency, timeout_ms),
+    };
+    let (read, consistency, timeout_ms) = read;
+    reads::check_permission(&read, peer)?;
+    let deadline = deadline(timeout_ms);
+    freshness::reach(&context.replica, consistency, deadline).await?;
+    reads::answer(sender, read, peer, context, deadline).await
+}
+
+fn deadline(timeout_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(timeout_ms).min(TIMEOUT_MAX)
+}
+
+const fn verb(request: &Request) -> &'static str {
+    match request {
+        Request::Range { every: None, .. } => "range",
+        Request::Range { .. } => "buckets",
+        Request::Last { .. } => "last",
+        Request::Series { .. } => "series",
+        Request::Write { .. } => "write",
+        Request::Status => "status",
+    }
+}

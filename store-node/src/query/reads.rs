@@ -1,0 +1,265 @@
+//! Answers to reads, streamed while they are found.
+//!
+//! A scan runs on a blocking thread and hands its parts through a short channel to the stream. When
+//! the peer stops reading, or the time is over, the channel is dropped and the scan ends at its next
+//! part.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metrics::counter;
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, TimeRange, Value};
+use store_wire::columns::encode_columns;
+use store_wire::frame::FrameSender;
+use store_wire::identity::PeerIdentity;
+use store_wire::message::{ErrorCode, Order, Response, SeriesInfo, WireError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::ingest::refusal::unexpected;
+use crate::node::Context;
+use crate::scan::{self, Closed, Limits, Part, RangeQuestion, ScanError, Totals, catalogue};
+
+use super::{DECODED_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
+
+/// Parts that wait for the stream: enough that scanning and sending overlap.
+const PARTS_MAX: usize = 4;
+/// Most bytes of descriptions and readings a frame, about: well within a frame's head.
+const LIST_BYTES_MAX: usize = 96 * 1024;
+/// What one item of a list takes at most beside its texts, as CBOR with named fields.
+const ITEM_BYTES: usize = 192;
+
+/// A read.
+pub(super) enum Read {
+    Range(RangeQuestion),
+    Last(Pattern),
+    Series(Pattern),
+}
+
+impl Read {
+    const fn pattern(&self) -> &Pattern {
+        match self {
+            Self::Range(question) => &question.pattern,
+            Self::Last(pattern) | Self::Series(pattern) => pattern,
+        }
+    }
+}
+
+/// A frame of an answer.
+type Frame = (Response, Bytes);
+
+/// Checks what a range request asks for.
+pub(super) fn range_question(
+    pattern: Pattern,
+    range: TimeRange,
+    every: Option<u64>,
+    limit: Option<u64>,
+    order: Order,
+) -> Result<RangeQuestion, WireError> {
+    // What came over the wire was not made by `TimeRange::new`.
+    let range = TimeRange::new(range.from, range.to)
+        .map_err(|error| WireError::new(ErrorCode::BadRequest, error.to_string()))?;
+    let every = match every.map(NonZeroU64::new) {
+        None => None,
+        Some(Some(every)) => Some(every),
+        Some(None) => {
+            let zero = "a bucket must be at least 1ns wide";
+            return Err(WireError::new(ErrorCode::BadRequest, zero));
+        }
+    };
+    Ok(RangeQuestion {
+        pattern,
+        range,
+        every,
+        limit,
+        order,
+    })
+}
+
+/// Refuses a path that the peer may not read. What a wildcard matches beyond its rights is left out
+/// without a word.
+pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), WireError> {
+    let pattern = read.pattern();
+    match SeriesPath::new(pattern.as_str()) {
+        Ok(path) if !peer.may_read(&path) => Err(WireError::new(
+            ErrorCode::Forbidden,
+            format!(
+                "{}/{} may not read series {path}: issue an identity with --read that covers it",
+                peer.role, peer.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Streams the answer to `read` until it is whole, the peer stops reading, or `deadline` passes.
+pub(super) async fn answer(
+    sender: &mut FrameSender,
+    read: Read,
+    peer: &PeerIdentity,
+    context: &Arc<Context>,
+    deadline: Instant,
+) -> Result<(), Unanswered> {
+    let freshness = freshness::now(&context.replica);
+    sender
+        .queue(&Response::Answer { freshness }, &[])
+        .map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))?;
+    let (parts, mut frames) = mpsc::channel(PARTS_MAX);
+    let scan = {
+        let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
+        tokio::task::spawn_blocking(move || {
+            let visible = |path: &SeriesPath| permissions.may_read(path);
+            find(&read, &context, &visible, deadline, &parts)
+        })
+    };
+    let gone = sender.stopped();
+    let streaming = async {
+        while let Some((response, body)) = frames.recv().await {
+            sender.send(&response, &[body]).await?;
+        }
+        Ok::<_, Unanswered>(())
+    };
+    let streamed = tokio::select! {
+        streamed = timeout_at(deadline, streaming) => streamed,
+        () = gone => return Err(Unanswered::Gone),
+    };
+    streamed.map_err(|_| wire_error(&ScanError::Deadline))??;
+    // The channel is closed, so the scan has ended.
+    let totals = match scan.await {
+        Ok(found) => found.map_err(|error| wire_error(&error))?,
+        Err(panic) => return Err(unexpected(&format!("a scan ended: {panic}")).into()),
+    };
+    counter!("tidemark_query_rows_total").increment(totals.rows);
+    let end = Response::End {
+        series: totals.series,
+        rows: totals.rows,
+        truncated: totals.truncated,
+    };
+    Ok(sender.send(&end, &[]).await?)
+}
+
+/// Runs on a blocking thread.
+fn find(
+    read: &Read,
+    context: &Context,
+    visible: &dyn Fn(&SeriesPath) -> bool,
+    deadline: Instant,
+    parts: &mpsc::Sender<Frame>,
+) -> Result<Totals, ScanError> {
+    let limits = Limits {
+        rows_max: ROWS_MAX,
+        decoded_bytes_max: DECODED_BYTES_MAX,
+        deadline,
+    };
+    let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
+    let mut listed = 0_u64;
+    match read {
+        Read::Range(question) => {
+            let (state, payloads) = (&context.state, &*context.payloads);
+            let mut sink = |part| send(frame_of(part));
+            return scan::range(state, payloads, question, visible, &limits, &mut sink);
+        }
+        Read::Last(pattern) => {
+            let mut sink = |latest: Vec<(SeriesDescription, Reading)>| {
+                listed += latest.len() as u64;
+                let bytes_of = |(series, reading): &(SeriesDescription, Reading)| {
+                    series_bytes(series) + reading_bytes(reading)
+                };
+                in_lists(latest, bytes_of, &mut |readings| {
+                    send((Response::LastReadings { readings }, Bytes::new()))
+                })
+            };
+            catalogue::last(&context.state, pattern, visible, &limits, &mut sink)?;
+        }
+        Read::Series(pattern) => {
+            let mut sink = |infos: Vec<SeriesInfo>| {
+                listed += infos.len() as u64;
+                let bytes_of = |info: &SeriesInfo| {
+                    series_bytes(&info.description) + info.last.as_ref().map_or(0, reading_bytes)
+                };
+                in_lists(infos, bytes_of, &mut |series| {
+                    send((Response::SeriesList { series }, Bytes::new()))
+                })
+            };
+            catalogue::series(&context.state, pattern, visible, &limits, &mut sink)?;
+        }
+    }
+    Ok(Totals {
+        series: listed,
+        rows: listed,
+        truncated: false,
+    })
+}
+
+fn frame_of(part: Part) -> Frame {
+    match part {
+        Part::Series(series) => {
+            let series = SeriesDescription::clone(&series);
+            (Response::SeriesHead { series }, Bytes::new())
+        }
+        Part::Rows(columns) => {
+            let fits = "a part of rows is smaller than a frame's body";
+            let count = u32::try_from(columns.len()).expect(fits);
+            (
+                Response::Rows { count },
+                encode_columns(&columns).expect(fits),
+            )
+        }
+        Part::Buckets(buckets) => (Response::Buckets { buckets }, Bytes::new()),
+    }
+}
+
+/// Hands `items` on in lists that fit a frame's head.
+fn in_lists<T>(
+    items: Vec<T>,
+    bytes_of: impl Fn(&T) -> usize,
+    send: &mut dyn FnMut(Vec<T>) -> Result<(), Closed>,
+) -> Result<(), ScanError> {
+    let mut list = Vec::new();
+    let mut list_bytes = 0;
+    for item in items {
+        let bytes = bytes_of(&item);
+        if list_bytes + bytes > LIST_BYTES_MAX && !list.is_empty() {
+            send(std::mem::take(&mut list)).map_err(|Closed| ScanError::Closed)?;
+            list_bytes = 0;
+        }
+        list_bytes += bytes;
+        list.push(item);
+    }
+    if list.is_empty() {
+        return Ok(());
+    }
+    send(list).map_err(|Closed| ScanError::Closed)
+}
+
+fn series_bytes(series: &SeriesDescription) -> usize {
+    const ATTRIBUTE_BYTES: usize = 6;
+    let attributes = series.attributes.iter();
+    let attributes: usize = attributes
+        .map(|(key, value)| key.len() + value.len() + ATTRIBUTE_BYTES)
+        .sum();
+    ITEM_BYTES + series.path.as_str().len() + series.unit.as_str().len() + attributes
+}
+
+fn reading_bytes(reading: &Reading) -> usize {
+    match &reading.value {
+        Value::Text(text) => text.len(),
+        _ => 0,
+    }
+}
+
+fn wire_error(error: &ScanError) -> WireError {
+    let code = match error {
+        ScanError::UnknownSeries { .. } => ErrorCode::NotFound,
+        ScanError::EmptyRange => ErrorCode::BadRequest,
+        ScanError::TooManyRows { .. } | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
+        ScanError::Deadline => ErrorCode::Timeout,
+        ScanError::Closed => ErrorCode::Internal,
+        ScanError::Payload { .. } | ScanError::Chunk { .. } => {
+            tracing::error!(%error, source = ?std::error::Error::source(error), "readings cannot be read back");
+            ErrorCode::Internal
+        }
+    };
+    WireError::new(code, error.to_string())
+}

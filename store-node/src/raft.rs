@@ -1,0 +1,39 @@
+//! One replica of the store's log, and the seam of the consensus library: only the files of this
+//! folder name it.
+//!
+//! [`Replica`] is what the rest of the node sees: propose a command, know who leads, wait until
+//! something is applied, ask how fresh this replica is. Underneath:
+//!
+//! - `log_store.rs` keeps the log in the segment log, `record.rs` its bytes, `index.rs` what of it is
+//!   in memory, `recovery.rs` opens it;
+//! - `state_machine.rs` applies what is committed;
+//! - `network.rs` asks the other members, `reception.rs` answers them, `message.rs` is what they say,
+//!   `link.rs` keeps them connected;
+//! - `formation.rs` makes a cluster out of blank nodes, once;
+//! - `consensus.rs` starts all of it and stops it in order.
+//!
+//! Sealed segments, snapshots that are manifests of them, and purging the log below them will plug in
+//! at `state_machine.rs` (build, install) and `network.rs` (transfer); until then every replica keeps
+//! the whole log.
+
+mod complaints;
+pub mod consensus;
+pub mod formation;
+mod freshness;
+pub(crate) mod index;
+pub mod link;
+pub mod log_store;
+pub mod message;
+pub mod network;
+mod proposals;
+pub mod reception;
+pub mod record;
+pub mod recovery;
+mod replica;
+pub mod space;
+pub mod state_machine;
+mod status;
+pub mod types;
+
+pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};
+pub use replica::{ReadError, Replica, WaitError};

@@ -1,0 +1,327 @@
+//! Starts consensus over an opened log, and stops it in order.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use openraft::{
+    Config, SnapshotPolicy,
+    async_runtime::watch::WatchReceiver,
+    errors::{InitializeError, RaftError},
+};
+use segment_log::WriterThread;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use super::{
+    freshness,
+    message::ToPeer,
+    network::Network,
+    proposals::{self, Proposals},
+    reception::{Reception, RunningMember, Stage},
+    recovery::OpenedLog,
+    replica::{Replica, Shared},
+    state_machine::StateMachine,
+    types::{Address, Group, OnFatal},
+};
+use crate::{charter::Charter, state::State};
+
+/// How often the disk is asked for its free space when nothing is written.
+const SPACE_EVERY: Duration = Duration::from_secs(1);
+/// How often members greet each other.
+const GREET_EVERY: Duration = Duration::from_secs(1);
+/// How long a hand-over may take before the node goes on without it.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What consensus is started with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which node of which cluster.
+    pub charter: Charter,
+    /// The log and what was applied of it.
+    pub log: OpenedLog,
+    /// The state it was applied to.
+    pub state: Arc<RwLock<State>>,
+    /// The way to the other members.
+    pub network: Network,
+    /// What answers them.
+    pub reception: Reception,
+    /// Bytes of proposals that may be on their way at a time.
+    pub in_flight_bytes_max: usize,
+    /// Told when consensus breaks.
+    pub on_fatal: OnFatal,
+}
+
+/// Running consensus.
+#[derive(Debug)]
+pub struct Consensus {
+    replica: Replica,
+    writer: WriterThread,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Why consensus did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log or the state contradict the library's rules.
+    #[error("consensus refused to start: {reason}")]
+    Refused {
+        /// In the library's words.
+        reason: String,
+    },
+}
+
+impl Consensus {
+    /// Starts consensus; the founder of a new cluster also writes its first membership.
+    pub async fn start(parts: Parts) -> Result<Self, StartError> {
+        let refused = |reason: String| StartError::Refused { reason };
+        let config = config(&parts.charter.cluster)
+            .validate()
+            .map_err(|error| refused(error.to_string()))?;
+        let (applied_sender, applied) = watch::channel(None);
+        let machine = StateMachine::new(parts.log.machine, applied_sender);
+        let store = parts.log.store;
+        let id = parts.charter.node;
+        let group = Group::new(
+            id,
+            Arc::new(config),
+            parts.network.clone(),
+            store.clone(),
+            machine,
+        )
+        .await
+        .map_err(|error| refused(error.to_string()))?;
+        parts
+            .reception
+            .enter(Stage::Running(Arc::new(RunningMember {
+                cluster: parts.charter.cluster_id,
+                founders: parts.charter.founders.clone(),
+                group: group.clone(),
+                store: store.clone(),
+                space: parts.log.space.clone(),
+            })));
+        if store.is_empty() && parts.charter.founders.keys().next() == Some(&id) {
+            initialise(&group, &parts.charter).await?;
+        }
+        let (proposals, queue) = Proposals::new(0, parts.in_flight_bytes_max);
+        let replica = Replica {
+            shared: Arc::new(Shared {
+                id,
+                cluster: parts.charter.cluster,
+                cluster_id: parts.charter.cluster_id,
+                group: group.clone(),
+                store,
+                state: parts.state,
+                network: parts.network,
+                reception: parts.reception,
+                space: parts.log.space,
+                proposals,
+                applied,
+                draining: AtomicBool::new(false),
+                fresh: watch::Sender::new(None),
+                started: Instant::now(),
+            }),
+        };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(proposals::feed(group.clone(), queue)),
+        );
+        tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(watch_space(replica.clone())),
+        );
+        tasks.spawn(
+            stop.clone()
+                .run_until_cancelled_owned(greet_members(replica.clone())),
+        );
+        tasks.spawn(watch_group(group, parts.on_fatal, stop.clone()));
+        Ok(Self {
+            replica,
+            writer: parts.log.writer,
+            tasks,
+            stop,
+        })
+    }
+
+    /// The replica.
+    pub fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
+    /// Takes no more proposals.
+    pub fn refuse_proposals(&self) {
+        self.replica.shared.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for proposals on their way, as long as `deadline` allows, and hands leadership over.
+    pub async fn drain(&self, deadline: Instant) {
+        let shared = &self.replica.shared;
+        if tokio::time::timeout_at(deadline, shared.proposals.settled())
+            .await
+            .is_err()
+        {
+            warn!("proposals are still on their way at the end of draining");
+        }
+        self.hand_over().await;
+    }
+
+    /// Stops consensus and closes the log, everything in it synced.
+    pub async fn stop(self) -> io::Result<()> {
+        let shared = &self.replica.shared;
+        self.stop.cancel();
+        shared.reception.enter(Stage::Stopping);
+        if let Err(error) = shared.group.shutdown().await {
+            warn!(%error, "consensus did not end cleanly");
+        }
+        debug!("consensus ended");
+        self.tasks.close();
+        self.tasks.wait().await;
+        debug!("the tasks around it ended");
+        let writer = self.writer;
+        let closed = tokio::task::spawn_blocking(move || writer.shutdown()).await?;
+        closed.map_err(io::Error::other)
+    }
+
+    /// Lets the most advanced member that is connected lead, if this node does.
+    async fn hand_over(&self) {
+        let shared = &self.replica.shared;
+        if !self.replica.is_leader() {
+            return;
+        }
+        let target = {
+            let metrics = shared.group.metrics();
+            let metrics = metrics.borrow_watched();
+            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+            let matched = metrics.replication.iter().flatten();
+            matched
+                .filter(|(id, _)| **id != shared.id && voters.contains(id))
+                .filter(|(id, _)| {
+                    shared
+                        .network
+                        .links
+                        .get(**id)
+                        .is_some_and(|link| link.is_connected())
+                })
+                .max_by_key(|(_, matched)| **matched)
+                .map(|(id, _)| *id)
+        };
+        let Some(target) = target else {
+            info!("no other member can take over leadership");
+            return;
+        };
+        info!(target, "handing leadership over");
+        if shared
+            .group
+            .trigger()
+            .transfer_leader(target)
+            .await
+            .is_err()
+        {
+            return;
+        }
+        let mut metrics = shared.group.metrics();
+        let changed =
+            metrics.wait_until(|m| m.current_leader.is_some_and(|leader| leader != shared.id));
+        match tokio::time::timeout(HAND_OVER_PATIENCE, changed).await {
+            Ok(Ok(metrics)) => info!(leader = metrics.current_leader, "leadership handed over"),
+            Ok(Err(_)) => {}
+            Err(_) => warn!(target, "leadership was not taken over in time"),
+        }
+    }
+}
+
+/// See `docs/decisions` for where these numbers come from.
+fn config(cluster: &str) -> Config {
+    Config {
+        cluster_name: cluster.to_owned(),
+        heartbeat_interval: 100,
+        election_timeout_min: 300,
+        election_timeout_max: 600,
+        // A node that was away does not depose a leader that the others hear.
+        enable_pre_vote: Some(true),
+        // A leader that has lost its quorum finds out, and steps down.
+        quorum_loss_probe_interval: Some(1500),
+        // A restarted leader asks for votes like anybody else.
+        enable_leader_restore: Some(false),
+        // A follower whose log shrank has lost what it promised.
+        allow_log_reversion: Some(false),
+        max_payload_entries: 256,
+        // Bytes are bounded before; this bounds messages.
+        api_channel_size: Some(4096),
+        // Snapshots and purging come with sealed segments and will be driven by bytes, by us.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        install_snapshot_timeout: 600_000,
+        ..Config::default()
+    }
+}
+
+async fn initialise(group: &Group, charter: &Charter) -> Result<(), StartError> {
+    let members: BTreeMap<u64, Address> = charter
+        .founders
+        .iter()
+        .map(|(id, address)| {
+            let quic = address.clone();
+            (*id, Address { quic })
+        })
+        .collect();
+    match group.initialize(members).await {
+        Ok(()) => Ok(()),
+        // Somebody's entries or votes came first: the cluster is on its way.
+        Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+        Err(error) => Err(StartError::Refused {
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Tells every other member where this node serves HTTP, which followers would not hear otherwise.
+async fn greet_members(replica: Replica) {
+    let mut ticks = tokio::time::interval(GREET_EVERY);
+    loop {
+        ticks.tick().await;
+        let greetings = replica.others().into_iter().map(|(id, address)| {
+            let client = replica.shared.network.client(id, &address);
+            async move { client.ask(&ToPeer::Greet, GREET_EVERY).await }
+        });
+        // A member that cannot be reached hears it the next time.
+        drop(futures::future::join_all(greetings).await);
+    }
+}
+
+/// Sees space come back when nothing is written any more.
+async fn watch_space(replica: Replica) {
+    let mut ticks = tokio::time::interval(SPACE_EVERY);
+    loop {
+        ticks.tick().await;
+        replica.shared.space.look();
+    }
+}
+
+/// A group whose core has ended, in a process that lives on, would be a member that never answers.
+async fn watch_group(group: Group, on_fatal: OnFatal, stop: CancellationToken) {
+    let mut metrics = group.metrics();
+    let failed = metrics.wait_until(|metrics| metrics.running_state.is_err());
+    let reason = match stop.run_until_cancelled(failed).await {
+        Some(Ok(metrics)) => match metrics.running_state {
+            Err(fatal) => fatal.to_string(),
+            Ok(()) => return,
+        },
+        Some(Err(_)) => "its core has ended".to_owned(),
+        None => return,
+    };
+    // It also ends when it is told to.
+    if !stop.is_cancelled() {
+        on_fatal.report(&format!("consensus stopped: {reason}"));
+    }
+}

@@ -1,0 +1,471 @@
+//! What store nodes say to each other on `tidemark-raft/1` (told in `docs/protocol.md`).
+//!
+//! A stream carries one request, or one session of appends. Except while a cluster is being formed
+//! its first message is a [`ToPeer::Hello`], which says which cluster and which node the sender means;
+//! the request follows at once, without waiting for an answer. Entries travel as the frame's body,
+//! end to end, exactly the bytes of the log; heads say how to cut them.
+//!
+//! The library's own types stay out of the wire, so that it can be upgraded without a new protocol.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use openraft::{
+    raft::{
+        AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest,
+        VoteRequest, VoteResponse,
+    },
+    vote::RaftLeaderId,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    record::{self, RecordError},
+    types::{self, Entry, LeaderId, LogId, Types},
+};
+
+/// The members a cluster is formed of: node id to `HOST:PORT`.
+pub type Founders = BTreeMap<u64, String>;
+
+/// From the node that opened the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToPeer {
+    /// While forming: who are you, and where do you stand? Answered by `Introduced`.
+    Introduce {
+        /// Who asks.
+        from: u64,
+        /// The cluster the asker is to be part of.
+        founders: Founders,
+    },
+    /// While forming: this is the cluster; write it down. Answered by `Joined`.
+    Found {
+        /// The founder.
+        from: u64,
+        /// Whom it means.
+        to: u64,
+        /// The new cluster's own UUID.
+        cluster: Uuid,
+        /// Its members.
+        founders: Founders,
+    },
+    /// Opens every other stream.
+    Hello {
+        /// The cluster the sender belongs to.
+        cluster: Uuid,
+        /// The sender.
+        from: u64,
+        /// Whom it means.
+        to: u64,
+        /// Where the sender serves HTTP.
+        http: String,
+    },
+    /// Entries, or none of them as a heartbeat; the body holds their contents. Answered by
+    /// `Appended`, in order; many may be on their way.
+    Append {
+        /// The leader's vote.
+        vote: Vote,
+        /// The position right before the first entry.
+        previous: Option<Position>,
+        /// How far the leader knows to be committed.
+        committed: Option<Position>,
+        /// The entries, which follow each other.
+        entries: Vec<EntryHead>,
+    },
+    /// Asks for a vote. Answered by `Voted`.
+    Vote(Candidacy),
+    /// Asks whether a vote would be given, changing nothing. Answered by `Voted`.
+    PreVote(Candidacy),
+    /// The leader hands over. Answered by `Transferred`.
+    TransferLeader {
+        /// The leader's vote.
+        from: Vote,
+        /// Who is to lead.
+        to: u64,
+        /// What that node must have first.
+        last: Option<Position>,
+    },
+    /// Says no more than its `Hello`: followers have nothing else to tell each other. Answered by
+    /// `Greeted`.
+    Greet,
+    /// Asks the leader for a position that covers everything acknowledged so far. Answered by
+    /// `Index` or `NotLeader`.
+    ReadIndex {
+        /// How sure the leader must be that it still leads.
+        assurance: Assurance,
+    },
+}
+
+/// From the node that accepted the stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromPeer {
+    /// Answers `Introduce`.
+    Introduced {
+        /// Who answers.
+        id: u64,
+        /// Where it stands.
+        standing: Standing,
+    },
+    /// Answers `Found`: written down, durably.
+    Joined,
+    /// Answers `Append`: everything up to here is synced and the same as the leader's.
+    Appended(Option<Position>),
+    /// Answers `Append`: this position is not what the leader thinks.
+    Conflict(Position),
+    /// Answers `Append`: somebody else leads.
+    HigherVote(Vote),
+    /// Answers `Vote` and `PreVote`.
+    Voted {
+        /// The voter's vote afterwards.
+        vote: Vote,
+        /// Whether it is given.
+        granted: bool,
+        /// The voter's last entry.
+        last: Option<Position>,
+    },
+    /// Answers `TransferLeader`; `Err` says why not.
+    Transferred(Result<(), String>),
+    /// Answers `Greet`.
+    Greeted,
+    /// Answers `ReadIndex`.
+    Index(Position),
+    /// Answers `ReadIndex`: ask this one, if it is known.
+    NotLeader(Option<u64>),
+    /// Answers anything. The stream ends.
+    Refused(Refusal),
+}
+
+/// Where a node stands while a cluster is being formed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It belongs to no cluster and has been told to be part of this one.
+    Blank(Founders),
+    /// It has written a cluster down and has no entry of it yet.
+    Joined(Uuid),
+    /// It has entries of a cluster.
+    Formed(Uuid),
+    /// It has just started and does not know yet.
+    Starting,
+}
+
+/// Why a node will not talk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The sender belongs to another cluster.
+    #[error("node {id} belongs to cluster {cluster}, not to the sender's")]
+    OtherCluster {
+        /// Who refuses.
+        id: u64,
+        /// Its cluster.
+        cluster: Uuid,
+    },
+    /// The sender meant another node.
+    #[error("this is node {id}, not the one the sender means")]
+    OtherNode {
+        /// Who refuses.
+        id: u64,
+    },
+    /// The sender is no member.
+    #[error("node {from} is not a member of this cluster")]
+    NotAMember {
+        /// The sender.
+        from: u64,
+    },
+    /// The node was given other founders, so the two will never form a cluster.
+    #[error("node {id} was started with another --bootstrap list")]
+    OtherFounders {
+        /// Who refuses.
+        id: u64,
+    },
+    /// The node is not ready to talk yet.
+    #[error("node {id} is still starting")]
+    Starting {
+        /// Who refuses.
+        id: u64,
+    },
+    /// The node's disk is full.
+    #[error("the disk of node {id} is full")]
+    NoSpace {
+        /// Who refuses.
+        id: u64,
+    },
+    /// Consensus has stopped on that node.
+    #[error("node {id} is stopping")]
+    Stopping {
+        /// Who refuses.
+        id: u64,
+    },
+    /// The sender broke the protocol.
+    #[error("the request is malformed: {reason}")]
+    Malformed {
+        /// How.
+        reason: String,
+    },
+}
+
+/// How sure a leader must be before it answers a `ReadIndex`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Assurance {
+    /// A majority confirms it after the question: for linearizable reads.
+    Quorum,
+    /// Its lease holds: for knowing how fresh a replica is.
+    Lease,
+}
+
+/// A position in the log and the leader that filled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    term: u64,
+    node: u64,
+    index: u64,
+}
+
+/// What a node has promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    term: u64,
+    node: u64,
+    committed: bool,
+}
+
+/// Someone who wants to lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidacy {
+    vote: Vote,
+    last: Option<Position>,
+    /// The leader itself asked for it.
+    transfer: bool,
+}
+
+/// How to cut one entry out of a body. Written as an array, as there can be hundreds in a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64, u8, u32)", into = "(u64, u64, u8, u32)")]
+pub struct EntryHead {
+    term: u64,
+    node: u64,
+    content: u8,
+    len: u32,
+}
+
+impl From<(u64, u64, u8, u32)> for EntryHead {
+    fn from((term, node, content, len): (u64, u64, u8, u32)) -> Self {
+        Self {
+            term,
+            node,
+            content,
+            len,
+        }
+    }
+}
+
+impl From<EntryHead> for (u64, u64, u8, u32) {
+    fn from(head: EntryHead) -> Self {
+        (head.term, head.node, head.content, head.len)
+    }
+}
+
+impl From<LogId> for Position {
+    fn from(id: LogId) -> Self {
+        Self {
+            term: id.leader_id.term,
+            node: id.leader_id.node_id,
+            index: id.index,
+        }
+    }
+}
+
+impl From<Position> for LogId {
+    fn from(position: Position) -> Self {
+        Self {
+            leader_id: LeaderId::new(position.term, position.node).to_committed(),
+            index: position.index,
+        }
+    }
+}
+
+impl From<types::Vote> for Vote {
+    fn from(vote: types::Vote) -> Self {
+        Self {
+            term: vote.leader_id.term,
+            node: vote.leader_id.node_id,
+            committed: vote.committed,
+        }
+    }
+}
+
+impl From<Vote> for types::Vote {
+    fn from(vote: Vote) -> Self {
+        Self {
+            leader_id: LeaderId::new(vote.term, vote.node),
+            committed: vote.committed,
+        }
+    }
+}
+
+impl From<VoteRequest<Types>> for Candidacy {
+    fn from(request: VoteRequest<Types>) -> Self {
+        Self {
+            vote: request.vote.into(),
+            last: request.last_log_id.map(Position::from),
+            transfer: request.leadership_transfer,
+        }
+    }
+}
+
+impl From<Candidacy> for VoteRequest<Types> {
+    fn from(candidacy: Candidacy) -> Self {
+        Self {
+            vote: candidacy.vote.into(),
+            last_log_id: candidacy.last.map(LogId::from),
+            leadership_transfer: candidacy.transfer,
+        }
+    }
+}
+
+impl From<VoteResponse<Types>> for FromPeer {
+    fn from(response: VoteResponse<Types>) -> Self {
+        Self::Voted {
+            vote: response.vote.into(),
+            granted: response.vote_granted,
+            last: response.last_log_id.map(Position::from),
+        }
+    }
+}
+
+impl From<TransferLeaderRequest<Types>> for ToPeer {
+    fn from(request: TransferLeaderRequest<Types>) -> Self {
+        Self::TransferLeader {
+            from: (*request.from_leader()).into(),
+            to: *request.to_node_id(),
+            last: request.last_log_id().copied().map(Position::from),
+        }
+    }
+}
+
+impl From<StreamAppendResult<Types>> for FromPeer {
+    fn from(result: StreamAppendResult<Types>) -> Self {
+        match result {
+            Ok(last) => Self::Appended(last.map(Position::from)),
+            Err(StreamAppendError::Conflict(at)) => Self::Conflict(at.into()),
+            Err(StreamAppendError::HigherVote(vote)) => Self::HigherVote(vote.into()),
+        }
+    }
+}
+
+/// An append as a message and the slices of its body. Nothing is copied.
+pub fn append(request: &AppendEntriesRequest<Types>) -> (ToPeer, Vec<Bytes>) {
+    let mut heads = Vec::with_capacity(request.entries.len());
+    let mut body = Vec::with_capacity(request.entries.len());
+    for entry in &request.entries {
+        let (content, bytes) = record::encode_content(&entry.payload);
+        heads.push(EntryHead {
+            term: entry.log_id.leader_id.term,
+            node: entry.log_id.leader_id.node_id,
+            content,
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        });
+        body.push(bytes);
+    }
+    let message = ToPeer::Append {
+        vote: request.vote.into(),
+        previous: request.prev_log_id.map(Position::from),
+        committed: request.leader_commit.map(Position::from),
+        entries: heads,
+    };
+    (message, body)
+}
+
+/// Cuts the entries that follow `previous` out of a body, sharing its memory.
+pub fn entries(
+    previous: Option<Position>,
+    heads: &[EntryHead],
+    mut body: Bytes,
+) -> Result<Vec<Entry>, BadAppend> {
+    let first = previous.map_or(0, |previous| previous.index + 1);
+    let mut entries = Vec::with_capacity(heads.len());
+    for (index, head) in (first..).zip(heads) {
+        let len = usize::try_from(head.len).unwrap_or(usize::MAX);
+        if len > body.len() {
+            return Err(BadAppend::Length);
+        }
+        let content = record::decode_content(head.content, body.split_to(len))?;
+        entries.push(Entry {
+            log_id: LogId {
+                leader_id: LeaderId::new(head.term, head.node).to_committed(),
+                index,
+            },
+            payload: content.ok_or(BadAppend::Content(head.content))?,
+        });
+    }
+    if body.is_empty() {
+        Ok(entries)
+    } else {
+        Err(BadAppend::Length)
+    }
+}
+
+/// Why a body does not hold the entries its head announces.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadAppend {
+    /// The lengths do not add up.
+    #[error("the entries' lengths do not add up to the body")]
+    Length,
+    /// A content of a kind this program does not know.
+    #[error("an entry has content of the unknown kind {0}")]
+    Content(u8),
+    /// A membership does not parse.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::types::{Content, Payload};
+
+    fn request() -> AppendEntriesRequest<Types> {
+        let id = |index| LogId {
+            leader_id: LeaderId::new(3, 1),
+            index,
+        };
+        let entry = |index, payload| Entry {
+            log_id: id(index),
+            payload,
+        };
+        AppendEntriesRequest {
+            vote: types::Vote {
+                leader_id: LeaderId::new(3, 1),
+                committed: true,
+            },
+            prev_log_id: Some(id(6)),
+            leader_commit: Some(id(5)),
+            entries: vec![
+                entry(7, Content::Blank),
+                entry(8, Content::Normal(Payload(Bytes::from_static(b"one")))),
+                entry(9, Content::Normal(Payload(Bytes::from_static(b"")))),
+                entry(10, Content::Normal(Payload(Bytes::from_static(b"two")))),
+            ],
+        }
+    }
+
+    #[test]
+    fn entries_arrive_as_they_were_sent() {
+        let given = request();
+        let (message, body) = append(&given);
+        let ToPeer::Append {
+            previous,
+            entries: heads,
+            ..
+        } = message
+        else {
+            panic!("an append is an append");
+        };
+        let body = Bytes::from(body.concat());
+        let read = entries(previous, &heads, body.clone()).expect("it was just encoded");
+        assert_eq!(read, given.entries);
+        let short = entries(previous, &heads, body.slice(1..));
+        assert_eq!(short, Err(BadAppend::Length));
+        let long = entries(previous, &heads[..3], body);
+        assert_eq!(long, Err(BadAppend::Length));
+    }
+}

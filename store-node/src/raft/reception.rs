@@ -1,0 +1,498 @@
+//! The answering side of the consensus conversation: who is let in, and what is passed on.
+//!
+//! What a node answers depends on its [`Stage`]. Before it is a running member it only says where it
+//! stands, or takes a new cluster's identity from the founder; after that every stream must first name
+//! the cluster and this node, so that a foreign or wiped node gets a clear refusal and no say.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use openraft::{
+    ReadPolicy,
+    async_runtime::watch::WatchReceiver,
+    errors::{LinearizableReadError, RaftError},
+    raft::{AppendEntriesRequest, TransferLeaderRequest},
+};
+use store_wire::{
+    endpoint::Connection,
+    frame::{FrameReceiver, FrameSender, ReceiveError, SendError},
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::{
+    complaints::Complaints,
+    log_store::LogStore,
+    message::{self, Assurance, BadAppend, Founders, FromPeer, Refusal, Standing, ToPeer},
+    space::{Room, Space},
+    types::{Group, LogId, Types},
+};
+
+/// Answers to acknowledge in one write: as many as the library has ready, up to this.
+const ANSWERS_TOGETHER_MAX: usize = 64;
+
+/// Answers other members. Clones are the same.
+#[derive(Clone)]
+pub struct Reception {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: u64,
+    stage: Mutex<Stage>,
+    /// Where the others serve HTTP, as they said.
+    http: Mutex<BTreeMap<u64, String>>,
+    complaints: Complaints,
+}
+
+/// What this node can answer for.
+pub enum Stage {
+    /// It does not know yet: its folder is being read.
+    Starting,
+    /// It belongs to no cluster and waits for the founder.
+    Blank {
+        /// The cluster it was told to be part of.
+        founders: Founders,
+        /// Where a founder's word goes.
+        found: mpsc::Sender<FoundRequest>,
+    },
+    /// It has written a cluster down, and consensus does not run yet.
+    Joined {
+        /// The cluster.
+        cluster: Uuid,
+        /// Whether its log holds entries of the cluster.
+        has_entries: bool,
+    },
+    /// Consensus runs.
+    Running(Arc<RunningMember>),
+    /// Consensus has ended.
+    Stopping,
+}
+
+/// What a running member answers with.
+pub struct RunningMember {
+    /// Its cluster.
+    pub cluster: Uuid,
+    /// The members the cluster was founded with.
+    pub founders: Founders,
+    /// The consensus group.
+    pub group: Group,
+    /// Its log.
+    pub store: LogStore,
+    /// Whether the disk has room.
+    pub space: Space,
+}
+
+/// The founder's word: write this cluster down, then answer.
+#[derive(Debug)]
+pub struct FoundRequest {
+    /// The founder.
+    pub from: u64,
+    /// The cluster's UUID.
+    pub cluster: Uuid,
+    /// Its members.
+    pub founders: Founders,
+    /// `Ok` once it is durable.
+    pub done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Why a stream ended early. For the log: the peer has been told, or is gone.
+#[derive(Debug, thiserror::Error)]
+enum StreamError {
+    #[error(transparent)]
+    Send(#[from] SendError),
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+}
+
+impl Reception {
+    /// A node that has just started.
+    pub fn new(id: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                id,
+                stage: Mutex::new(Stage::Starting),
+                http: Mutex::default(),
+                complaints: Complaints::default(),
+            }),
+        }
+    }
+
+    /// Answers for `stage` from now on.
+    pub fn enter(&self, stage: Stage) {
+        *self.stage() = stage;
+    }
+
+    /// Where the member `id` serves HTTP, if it has said so.
+    pub fn http_of(&self, id: u64) -> Option<String> {
+        let http = &self.shared.http;
+        let http = http.lock().unwrap_or_else(PoisonError::into_inner);
+        http.get(&id).cloned()
+    }
+
+    /// Answers the streams of one connection until it ends or `stop` is cancelled.
+    pub async fn serve(&self, connection: Connection, stop: CancellationToken) {
+        let mut streams = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                stream = connection.accept() => match stream {
+                    Ok((sender, receiver)) => {
+                        let this = self.clone();
+                        streams.spawn(async move {
+                            if let Err(error) = this.answer(sender, receiver).await {
+                                debug!(%error, "a consensus stream ended early");
+                            }
+                        });
+                    }
+                    Err(lost) => {
+                        debug!(reason = %lost, "a consensus connection ended");
+                        break;
+                    }
+                },
+                Some(_) = streams.join_next() => {}
+            }
+        }
+        streams.shutdown().await;
+    }
+
+    async fn answer(
+        &self,
+        mut sender: FrameSender,
+        mut receiver: FrameReceiver,
+    ) -> Result<(), StreamError> {
+        let Some((first, _)) = receiver.receive::<ToPeer>().await? else {
+            return Ok(());
+        };
+        let answer = match first {
+            ToPeer::Introduce { from, founders } => self.introduce(from, &founders),
+            ToPeer::Found {
+                from,
+                to,
+                cluster,
+                founders,
+            } => self.found(from, to, cluster, founders).await,
+            ToPeer::Hello {
+                cluster,
+                from,
+                to,
+                http,
+            } => match self.admit(cluster, from, to, http) {
+                Ok(member) => return self.converse(&member, sender, receiver).await,
+                Err(refusal) => FromPeer::Refused(refusal),
+            },
+            _ => malformed("the first message is not a greeting"),
+        };
+        sender.send(&answer, &[]).await?;
+        Ok(sender.finish().await?)
+    }
+
+    fn introduce(&self, from: u64, founders: &Founders) -> FromPeer {
+        let standing = match &*self.stage() {
+            Stage::Starting | Stage::Stopping => Standing::Starting,
+            Stage::Blank { founders, .. } => Standing::Blank(founders.clone()),
+            Stage::Joined {
+                cluster,
+                has_entries,
+            } => formed(*cluster, *has_entries),
+            Stage::Running(member) => {
+                let formed = formed(member.cluster, !member.store.is_empty());
+                let due = self.shared.complaints.is_due(from, "blank");
+                if due && matches!(formed, Standing::Formed(_)) {
+                    let known = member.founders.contains_key(&from);
+                    warn!(
+                        peer = from,
+                        known,
+                        founders = ?founders,
+                        "a node without data asks to form a cluster: it was wiped, or it is not meant \
+                         to be here; it gets no vote"
+                    );
+                }
+                formed
+            }
+        };
+        FromPeer::Introduced {
+            id: self.shared.id,
+            standing,
+        }
+    }
+
+    async fn found(&self, from: u64, to: u64, cluster: Uuid, founders: Founders) -> FromPeer {
+        let id = self.shared.id;
+        if to != id {
+            return FromPeer::Refused(Refusal::OtherNode { id });
+        }
+        let found = match &*self.stage() {
+            Stage::Starting | Stage::Stopping => {
+                return FromPeer::Refused(Refusal::Starting { id });
+            }
+            Stage::Joined { cluster: own, .. } => return rejoin(id, *own, cluster),
+            Stage::Running(member) => return rejoin(id, member.cluster, cluster),
+            Stage::Blank { found, .. } => found.clone(),
+        };
+        let (done, written) = oneshot::channel();
+        let request = FoundRequest {
+            from,
+            cluster,
+            founders,
+            done,
+        };
+        if found.send(request).await.is_err() {
+            return FromPeer::Refused(Refusal::Starting { id });
+        }
+        match written.await {
+            Ok(Ok(())) => FromPeer::Joined,
+            Ok(Err(refusal)) => FromPeer::Refused(refusal),
+            Err(_) => FromPeer::Refused(Refusal::Starting { id }),
+        }
+    }
+
+    /// Lets in who means this node and belongs to its cluster.
+    fn admit(
+        &self,
+        cluster: Uuid,
+        from: u64,
+        to: u64,
+        http: String,
+    ) -> Result<Arc<RunningMember>, Refusal> {
+        let id = self.shared.id;
+        let member = match &*self.stage() {
+            Stage::Running(member) => Arc::clone(member),
+            Stage::Stopping => return Err(Refusal::Stopping { id }),
+            Stage::Starting | Stage::Blank { .. } | Stage::Joined { .. } => {
+                return Err(Refusal::Starting { id });
+            }
+        };
+        let refusal = if cluster != member.cluster {
+            let cluster = member.cluster;
+            Refusal::OtherCluster { id, cluster }
+        } else if to != id {
+            Refusal::OtherNode { id }
+        } else if from == id || !member.knows(from) {
+            Refusal::NotAMember { from }
+        } else {
+            let peers = &self.shared.http;
+            let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
+            peers.insert(from, http);
+            return Ok(member);
+        };
+        if self.shared.complaints.is_due(from, &refusal.to_string()) {
+            warn!(peer = from, cluster = %cluster, %refusal, "a node was refused");
+        }
+        Err(refusal)
+    }
+
+    /// Serves the request that follows the greeting.
+    async fn converse(
+        &self,
+        member: &RunningMember,
+        mut sender: FrameSender,
+        mut receiver: FrameReceiver,
+    ) -> Result<(), StreamError> {
+        let id = self.shared.id;
+        let stopping = || FromPeer::Refused(Refusal::Stopping { id });
+        let answer = match receiver.receive::<ToPeer>().await? {
+            None => return Ok(()),
+            Some((first @ ToPeer::Append { .. }, body)) => {
+                let requests = Requests::new(id, member.space.clone(), (first, body), receiver);
+                return append(member, requests, sender).await;
+            }
+            Some((ToPeer::Vote(candidacy), _)) => {
+                let answer = member.group.vote(candidacy.into()).await;
+                answer.map_or_else(|_| stopping(), FromPeer::from)
+            }
+            Some((ToPeer::PreVote(candidacy), _)) => {
+                let answer = member.group.pre_vote(candidacy.into()).await;
+                answer.map_or_else(|_| stopping(), FromPeer::from)
+            }
+            Some((ToPeer::TransferLeader { from, to, last }, _)) => {
+                let last = last.map(LogId::from);
+                let request = TransferLeaderRequest::new(from.into(), to, last);
+                match member.group.handle_transfer_leader(request).await {
+                    Ok(outcome) => {
+                        FromPeer::Transferred(outcome.map_err(|error| error.to_string()))
+                    }
+                    Err(_) => stopping(),
+                }
+            }
+            Some((ToPeer::Greet, _)) => FromPeer::Greeted,
+            Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
+                .await
+                .unwrap_or_else(stopping),
+            Some(_) => malformed("the message does not follow a greeting"),
+        };
+        sender.send(&answer, &[]).await?;
+        Ok(sender.finish().await?)
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        let stage = &self.shared.stage;
+        stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RunningMember {
+    fn knows(&self, node: u64) -> bool {
+        let metrics = self.group.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.membership();
+        members.get_node(&node).is_some()
+            || (members.nodes().next().is_none() && self.founders.contains_key(&node))
+    }
+}
+
+impl fmt::Debug for Reception {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reception")
+            .field("id", &self.shared.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The position a leader gives for reads; `None` if consensus has stopped.
+pub(super) async fn read_index(group: &Group, assurance: Assurance) -> Option<FromPeer> {
+    let policy = match assurance {
+        Assurance::Quorum => ReadPolicy::ReadIndex,
+        Assurance::Lease => ReadPolicy::LeaseRead,
+    };
+    match group.get_read_linearizer(policy).await {
+        Ok(linearizer) => Some(FromPeer::Index((*linearizer.read_log_id().log_id()).into())),
+        Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+            Some(FromPeer::NotLeader(forward.leader_id))
+        }
+        Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+            Some(FromPeer::NotLeader(None))
+        }
+        Err(RaftError::Fatal(_)) => None,
+    }
+}
+
+/// Passes a session of appends on to the library, and its answers back, in order.
+async fn append(
+    member: &RunningMember,
+    requests: Requests,
+    mut sender: FrameSender,
+) -> Result<(), StreamError> {
+    let (id, refusal) = (requests.id, Arc::clone(&requests.refusal));
+    let answers = member.group.stream_append(requests.into_stream());
+    let mut answers = std::pin::pin!(answers.ready_chunks(ANSWERS_TOGETHER_MAX));
+    while let Some(ready) = answers.next().await {
+        for answer in ready {
+            let answer = answer.map_or_else(
+                |_| FromPeer::Refused(Refusal::Stopping { id }),
+                FromPeer::from,
+            );
+            sender.queue(&answer, &[]).map_err(SendError::from)?;
+        }
+        sender.flush().await?;
+    }
+    if let Some(refusal) = refusal.get() {
+        let refusal = FromPeer::Refused(refusal.clone());
+        sender.send(&refusal, &[]).await?;
+    }
+    Ok(sender.finish().await?)
+}
+
+/// Reads the requests of a session, until they end or one is refused.
+struct Requests {
+    id: u64,
+    space: Space,
+    first: Option<(ToPeer, Bytes)>,
+    receiver: FrameReceiver,
+    refusal: Arc<OnceLock<Refusal>>,
+}
+
+impl Requests {
+    fn new(id: u64, space: Space, first: (ToPeer, Bytes), receiver: FrameReceiver) -> Self {
+        Self {
+            id,
+            space,
+            first: Some(first),
+            receiver,
+            refusal: Arc::default(),
+        }
+    }
+
+    fn into_stream(self) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
+        futures::stream::unfold(self, |mut requests| async {
+            match requests.next().await {
+                Ok(request) => request.map(|request| (request, requests)),
+                Err(refusal) => {
+                    warn!(%refusal, "entries were refused");
+                    // Set once: the stream ends here.
+                    drop(requests.refusal.set(refusal));
+                    None
+                }
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<AppendEntriesRequest<Types>>, Refusal> {
+        let next = match self.first.take() {
+            Some(first) => Some(first),
+            // A stream that breaks ends the session; the leader begins another.
+            None => self.receiver.receive::<ToPeer>().await.unwrap_or_default(),
+        };
+        let (vote, previous, committed, heads, body) = match next {
+            None => return Ok(None),
+            Some((
+                ToPeer::Append {
+                    vote,
+                    previous,
+                    committed,
+                    entries,
+                },
+                body,
+            )) => (vote, previous, committed, entries, body),
+            Some(_) => return Err(not_understood("something else among appends")),
+        };
+        if !heads.is_empty() && self.space.room() == Room::Exhausted {
+            return Err(Refusal::NoSpace { id: self.id });
+        }
+        let entries = message::entries(previous, &heads, body)
+            .map_err(|error: BadAppend| not_understood(&error.to_string()))?;
+        Ok(Some(AppendEntriesRequest {
+            vote: vote.into(),
+            prev_log_id: previous.map(LogId::from),
+            leader_commit: committed.map(LogId::from),
+            entries,
+        }))
+    }
+}
+
+fn formed(cluster: Uuid, has_entries: bool) -> Standing {
+    if has_entries {
+        Standing::Formed(cluster)
+    } else {
+        Standing::Joined(cluster)
+    }
+}
+
+/// A founder that did not hear our answer asks again.
+fn rejoin(id: u64, own: Uuid, offered: Uuid) -> FromPeer {
+    if own == offered {
+        FromPeer::Joined
+    } else {
+        FromPeer::Refused(Refusal::OtherCluster { id, cluster: own })
+    }
+}
+
+fn malformed(reason: &str) -> FromPeer {
+    FromPeer::Refused(not_understood(reason))
+}
+
+fn not_understood(reason: &str) -> Refusal {
+    Refusal::Malformed {
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,349 @@
+//! What the rest of the node asks of consensus.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use sensor_model::Token;
+use store_wire::message::{Load, Member};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use uuid::Uuid;
+
+use super::{
+    log_store::LogStore,
+    message::{Assurance, FromPeer},
+    network::Network,
+    proposals::{self, Proposals, ProposeError, Proposed, Reservation},
+    reception::{self, Reception},
+    space::{Room, Space},
+    types::{Address, Group, LogId},
+};
+use crate::state::State;
+
+/// How long to wait before asking again who leads.
+const LEADER_PAUSE: Duration = Duration::from_millis(20);
+/// The share of permits from which a node calls itself overloaded.
+const OVERLOADED_FROM: f64 = 0.9;
+
+/// This node's replica of one shard. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    pub(super) shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) id: u64,
+    pub(super) cluster: String,
+    pub(super) cluster_id: Uuid,
+    pub(super) group: Group,
+    pub(super) store: LogStore,
+    pub(super) state: Arc<RwLock<State>>,
+    pub(super) network: Network,
+    pub(super) reception: Reception,
+    pub(super) space: Space,
+    pub(super) proposals: Proposals,
+    pub(super) applied: watch::Receiver<Option<u64>>,
+    pub(super) draining: AtomicBool,
+    pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) started: Instant,
+}
+
+/// Why a position was not reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// Not in time. It may be reached later, or never: a token can be of a cluster that lost it.
+    #[error("this replica did not get so far in time")]
+    Timeout,
+    /// The position is of a shard this node does not have.
+    #[error("this node has no shard {0}")]
+    NoSuchShard(u32),
+    /// Consensus has stopped on this node.
+    #[error("consensus has stopped on this node")]
+    Stopped,
+}
+
+/// Why a read cannot be linearizable here and now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// No leader could say how far it is.
+    #[error("no leader answers")]
+    NoLeader {
+        /// Who led last, as far as this node knows.
+        leader: Option<Member>,
+    },
+    /// The leader answered, and this replica did not get so far in time.
+    #[error("this replica did not catch up in time")]
+    Timeout,
+    /// Consensus has stopped on this node.
+    #[error("consensus has stopped on this node")]
+    Stopped,
+}
+
+impl Replica {
+    /// Proposes a command. It enters the log in the order of the calls, whenever the returned future
+    /// is polled; dropping the future does not take the command back.
+    ///
+    /// Takes its byte permits without waiting; see [`reserve`](Self::reserve) for waiting.
+    pub fn propose(
+        &self,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
+        let entered = self.ready_to_propose().and_then(|()| {
+            let reservation = self.shared.proposals.try_reserve(payload.len())?;
+            self.shared.proposals.enter(reservation, payload)
+        });
+        self.settle(entered)
+    }
+
+    /// Waits for permits for a command of `bytes` bytes: the pressure that slows producers down.
+    ///
+    /// # Cancel safety
+    /// Safe: the place in the line is lost.
+    pub async fn reserve(&self, bytes: usize) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose()?;
+        self.shared.proposals.reserve(bytes).await
+    }
+
+    /// As [`propose`](Self::propose), with permits for at least as many bytes.
+    pub fn propose_reserved(
+        &self,
+        reservation: Reservation,
+        payload: Bytes,
+    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
+        let entered = self
+            .ready_to_propose()
+            .and_then(|()| self.shared.proposals.enter(reservation, payload));
+        self.settle(entered)
+    }
+
+    fn settle(
+        &self,
+        entered: Result<
+            tokio::sync::oneshot::Receiver<openraft::raft::ClientWriteResult<super::types::Types>>,
+            ProposeError,
+        >,
+    ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
+        let this = self.clone();
+        let shard = self.shard();
+        proposals::settle(entered, shard, move |leader| this.member(leader?))
+    }
+
+    /// Refuses what the library would refuse later, and what it knows nothing of.
+    fn ready_to_propose(&self) -> Result<(), ProposeError> {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return Err(ProposeError::Draining);
+        }
+        if !self.is_leader() {
+            return Err(ProposeError::NotLeader {
+                leader: self.leader(),
+            });
+        }
+        match self.shared.space.room() {
+            Room::Plenty => Ok(()),
+            Room::Low | Room::Exhausted => Err(ProposeError::NoSpace),
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// The shard this replica is of.
+    pub fn shard(&self) -> u32 {
+        self.shared.proposals.shard()
+    }
+
+    /// Who leads, as far as this node knows.
+    pub fn leader(&self) -> Option<Member> {
+        let leader = self
+            .shared
+            .group
+            .metrics()
+            .borrow_watched()
+            .current_leader?;
+        self.member(leader)
+    }
+
+    /// Whether this node leads, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        let metrics = self.shared.group.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.shared.id)
+    }
+
+    /// The member `id`, if it is one.
+    pub(super) fn member(&self, id: u64) -> Option<Member> {
+        let metrics = self.shared.group.metrics();
+        let metrics = metrics.borrow_watched();
+        let address = metrics.membership_config.get_node(&id)?.quic.clone();
+        drop(metrics);
+        Some(Member {
+            id,
+            address,
+            http: self.http_of(id),
+        })
+    }
+
+    /// The other members, with their addresses.
+    pub(super) fn others(&self) -> Vec<(u64, Address)> {
+        let metrics = self.shared.group.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes();
+        members
+            .filter(|(id, _)| **id != self.shared.id)
+            .map(|(id, address)| (*id, address.clone()))
+            .collect()
+    }
+
+    pub(super) fn http_of(&self, id: u64) -> String {
+        if id == self.shared.id {
+            return self.shared.network.http.clone();
+        }
+        self.shared.reception.http_of(id).unwrap_or_default()
+    }
+
+    /// The last position applied here.
+    pub fn applied(&self) -> Token {
+        let index = (*self.shared.applied.borrow()).unwrap_or(0);
+        Token {
+            shard: self.shard(),
+            index,
+        }
+    }
+
+    /// How long ago this replica was certainly as fresh as the leader; `None` if it never was since
+    /// it started. Measured on this node's own monotonic clock alone.
+    pub fn age(&self) -> Option<Duration> {
+        let fresh = *self.shared.fresh.borrow();
+        fresh.map(|fresh| fresh.elapsed())
+    }
+
+    /// Waits until this replica was as fresh as the leader for the first time since it started.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn caught_up(&self) {
+        let mut fresh = self.shared.fresh.subscribe();
+        // The sender lives as long as this replica.
+        drop(fresh.wait_for(Option::is_some).await);
+    }
+
+    /// Whether this node takes work.
+    pub fn load(&self) -> Load {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            Load::Draining
+        } else if self.shared.proposals.fullness() >= OVERLOADED_FROM
+            || self.shared.space.room() != Room::Plenty
+        {
+            Load::Overloaded
+        } else {
+            Load::Active
+        }
+    }
+
+    /// Waits until `token` is applied here.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn wait_applied(&self, token: Token, deadline: Instant) -> Result<(), WaitError> {
+        if token.shard != self.shard() {
+            return Err(WaitError::NoSuchShard(token.shard));
+        }
+        let mut applied = self.shared.applied.clone();
+        let reached = applied.wait_for(|applied| applied.is_some_and(|index| index >= token.index));
+        match timeout_at(deadline, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(WaitError::Stopped),
+            Err(_) => Err(WaitError::Timeout),
+        }
+    }
+
+    /// Waits until this replica shows everything that was acknowledged before the call: asks the
+    /// leader how far that is, and waits until it is applied here.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn linearizable(&self, deadline: Instant) -> Result<(), ReadError> {
+        let index = self.read_index(Assurance::Quorum, deadline).await?;
+        let token = Token {
+            shard: self.shard(),
+            index,
+        };
+        match self.wait_applied(token, deadline).await {
+            Ok(()) => Ok(()),
+            Err(WaitError::Timeout | WaitError::NoSuchShard(_)) => Err(ReadError::Timeout),
+            Err(WaitError::Stopped) => Err(ReadError::Stopped),
+        }
+    }
+
+    /// Asks whoever leads, until somebody says a position or the deadline passes.
+    pub(super) async fn read_index(
+        &self,
+        assurance: Assurance,
+        deadline: Instant,
+    ) -> Result<u64, ReadError> {
+        loop {
+            let Ok(answer) = timeout_at(deadline, self.ask_leader(assurance, deadline)).await
+            else {
+                return Err(ReadError::NoLeader {
+                    leader: self.leader(),
+                });
+            };
+            if let Some(index) = answer? {
+                return Ok(index);
+            }
+            let again = Instant::now() + LEADER_PAUSE;
+            if again >= deadline {
+                return Err(ReadError::NoLeader {
+                    leader: self.leader(),
+                });
+            }
+            tokio::time::sleep_until(again).await;
+        }
+    }
+
+    /// Asks the leader this node knows of, which may be itself; `None` if it does not say.
+    async fn ask_leader(
+        &self,
+        assurance: Assurance,
+        deadline: Instant,
+    ) -> Result<Option<u64>, ReadError> {
+        let leader = self.shared.group.metrics().borrow_watched().current_leader;
+        let Some(leader) = leader else {
+            return Ok(None);
+        };
+        if leader == self.shared.id {
+            return match reception::read_index(&self.shared.group, assurance).await {
+                Some(FromPeer::Index(position)) => Ok(Some(LogId::from(position).index)),
+                Some(_) => Ok(None),
+                None => Err(ReadError::Stopped),
+            };
+        }
+        let address = {
+            let metrics = self.shared.group.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.get_node(&leader).cloned()
+        };
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let client = self.shared.network.client(leader, &address);
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match client.read_index(assurance, patience).await {
+            Ok(Ok(index)) => Ok(Some(index)),
+            Ok(Err(_)) | Err(_) => Ok(None),
+        }
+    }
+}

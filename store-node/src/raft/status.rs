@@ -1,0 +1,82 @@
+//! What a replica says about itself, for `/status`, the query protocol and metrics.
+
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use store_wire::message::{Member, NodeStatus, PeerStatus, Role};
+
+use super::replica::Replica;
+
+impl Replica {
+    /// How this node is.
+    pub fn status(&self) -> NodeStatus {
+        let shared = &self.shared;
+        let summary = {
+            let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
+            state.summary()
+        };
+        let metrics = shared.group.metrics().borrow_watched().clone();
+        let members: Vec<Member> = metrics
+            .membership_config
+            .nodes()
+            .map(|(id, address)| Member {
+                id: *id,
+                address: address.quic.clone(),
+                http: self.http_of(*id),
+            })
+            .collect();
+        let matched: BTreeMap<u64, Option<u64>> = metrics
+            .replication
+            .iter()
+            .flatten()
+            .map(|(id, matched)| (*id, matched.map(|matched| matched.index)))
+            .collect();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let others = members.iter().filter(|member| member.id != shared.id);
+        let peers = others
+            .map(|member| self.peer(member, matched.get(&member.id).copied().flatten(), last))
+            .collect();
+        let committed = metrics.cluster_committed.max(metrics.local_committed);
+        NodeStatus {
+            id: shared.id,
+            cluster: shared.cluster.clone(),
+            cluster_id: shared.cluster_id.to_string(),
+            role: match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Follower => Role::Follower,
+                ServerState::Learner | ServerState::Shutdown => Role::Learner,
+            },
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            commit_index: committed.map_or(0, |id| id.index),
+            applied_index: self.applied().index,
+            last_snapshot: metrics.snapshot.map(|id| id.index),
+            members,
+            peers,
+            load: self.load(),
+            series: summary.series,
+            readings: summary.readings,
+            disk_bytes: shared.store.bytes(),
+            producers: summary.producers,
+            age_ms: self.age().map(millis),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: millis(shared.started.elapsed()),
+        }
+    }
+
+    fn peer(&self, member: &Member, matched_index: Option<u64>, last: u64) -> PeerStatus {
+        let link = self.shared.network.links.get(member.id);
+        PeerStatus {
+            id: member.id,
+            address: member.address.clone(),
+            reachable: link.is_some_and(|link| link.is_connected()),
+            matched_index,
+            lag_entries: matched_index.map(|matched| last.saturating_sub(matched)),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

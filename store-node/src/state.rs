@@ -1,0 +1,315 @@
+//! The replicated state: what applying the committed entries, in order, has made of an empty store.
+//!
+//! Applying is deterministic: no clock, no randomness, no iteration over a hash map, so that every
+//! replica that has applied the same entries answers the same. It reads no disk and keeps no chunk
+//! of many readings: a reference to its place in the log stands for it ([`chunks`]).
+//!
+//! [`registry`] names the series, [`producers`] knows which batches have been applied. What is asked
+//! of the state is answered in [`crate::scan`].
+
+pub mod chunks;
+pub mod order;
+pub mod producers;
+pub mod registry;
+
+use bytes::Bytes;
+use column_codec::{ChunkView, DecodeError};
+use sensor_model::{Columns, Kind, SeriesId, SeriesPath};
+use store_wire::message::ProducerStatus;
+
+use crate::command::{Append, Command};
+
+use chunks::{Buffers, Place, SMALL_READINGS, SeriesReadings};
+use producers::{Producers, Verdict};
+use registry::{Registry, SeriesRefusal};
+
+/// Everything applied so far.
+///
+/// Invariants:
+/// - a command changes everything it says or nothing;
+/// - `readings` has one element a series of the registry, at the place of its id.
+#[derive(Debug, Default)]
+pub struct State {
+    registry: Registry,
+    producers: Producers,
+    readings: Vec<SeriesReadings>,
+    total: u64,
+    workspace: Workspace,
+}
+
+/// Buffers kept from command to command; what is in them means nothing.
+#[derive(Debug, Default)]
+struct Workspace {
+    buffers: Buffers,
+    /// One a kind, so that chunks of different kinds in turn do not cost an allocation each.
+    decoded: Decoded,
+}
+
+#[derive(Debug)]
+struct Decoded([Columns; 4]);
+
+/// What applying one command came to, the same on every replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// One result for each series asked for, in order.
+    SeriesOpened {
+        /// Ids, or why not.
+        results: Vec<Result<SeriesId, SeriesRefusal>>,
+    },
+    /// The producer has a new epoch; its next sequence is 1.
+    ProducerOpened {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// The batch's readings are visible.
+    Applied {
+        /// How many.
+        readings: u64,
+    },
+    /// The batch had been applied before: nothing was changed.
+    Duplicate {
+        /// The sequence that comes next.
+        next: u64,
+    },
+    /// Batches before this one are missing: nothing was changed.
+    Gap {
+        /// The sequence that must come first.
+        expected: u64,
+    },
+    /// A newer epoch of the producer has begun: nothing was changed.
+    Fenced {
+        /// The newer epoch.
+        epoch: u64,
+    },
+    /// A chunk is not of its series' kind: nothing was changed.
+    KindMismatch {
+        /// The series.
+        path: SeriesPath,
+        /// Its kind.
+        existing: Kind,
+        /// The chunk's kind.
+        offered: Kind,
+    },
+    /// The command is not one that a correct leader proposes: nothing was changed.
+    Refused {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// What a node's status says about its state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// How many series there are.
+    pub series: u64,
+    /// How many readings were applied, repeated timestamps counted each time.
+    pub readings: u64,
+    /// Every producer, ordered by name.
+    pub producers: Vec<ProducerStatus>,
+}
+
+/// Reads the payloads of entries back. May read the disk: call it off the runtime's threads.
+pub trait Payloads: Send + Sync {
+    /// The command bytes of the entry at `index`.
+    ///
+    /// # Errors
+    /// See [`PayloadError`].
+    fn payload(&self, index: u64) -> Result<Bytes, PayloadError>;
+}
+
+/// Why a payload could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// There is no entry with a command at this position.
+    #[error("the log holds no command at index {index}")]
+    Absent {
+        /// The position asked for.
+        index: u64,
+    },
+    /// The log could not be read, or what it holds is damaged.
+    #[error("the command at index {index} cannot be read")]
+    Log {
+        /// The position asked for.
+        index: u64,
+        /// What the log says.
+        source: segment_log::ReadError,
+    },
+}
+
+impl State {
+    /// The state of an empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Applies the command at `index` of the log.
+    pub fn apply(&mut self, index: u64, payload: &Bytes) -> Outcome {
+        match Command::parse(payload) {
+            Ok(Command::OpenSeries { series }) => {
+                let results = series
+                    .into_iter()
+                    .map(|series| {
+                        let kind = series.kind;
+                        let id = self.registry.open(series)?;
+                        if self.readings.len() < self.registry.len() {
+                            self.readings.push(SeriesReadings::new(kind));
+                        }
+                        Ok(id)
+                    })
+                    .collect();
+                Outcome::SeriesOpened { results }
+            }
+            Ok(Command::OpenProducer { producer }) => Outcome::ProducerOpened {
+                epoch: self.producers.open(producer),
+            },
+            Ok(Command::Append(append)) => self.append(index, payload, &append),
+            Err(error) => Outcome::Refused {
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    /// The series by id and path.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The producers by name.
+    pub const fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    /// The readings of the series `id`.
+    pub fn readings(&self, id: SeriesId) -> Option<&SeriesReadings> {
+        self.readings.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// What a node's status says about this state.
+    pub fn summary(&self) -> Summary {
+        Summary {
+            series: self.registry.len() as u64,
+            readings: self.total,
+            producers: self.producers.statuses(),
+        }
+    }
+
+    fn append(&mut self, index: u64, payload: &Bytes, append: &Append<'_>) -> Outcome {
+        if let Some(position) = &append.position {
+            match self.producers.judge(position) {
+                Verdict::Apply => {}
+                Verdict::Duplicate { next } => return Outcome::Duplicate { next },
+                Verdict::Gap { expected } => return Outcome::Gap { expected },
+                Verdict::Fenced { epoch } => return Outcome::Fenced { epoch },
+                Verdict::Unassigned { epoch } => {
+                    return Outcome::Refused {
+                        reason: format!(
+                            "producer {} was never given epoch {}: its last is {epoch}",
+                            position.producer, position.epoch
+                        ),
+                    };
+                }
+            }
+        }
+        // Everything is looked at before anything is changed.
+        if let Err(outcome) = self.check(append) {
+            return outcome;
+        }
+        let mut readings = 0;
+        for (id, chunk) in append.batch.chunks().slices() {
+            readings += self.add(index, payload, id, chunk);
+        }
+        self.total += readings;
+        if let Some(position) = &append.position {
+            self.producers.advance(position);
+        }
+        Outcome::Applied { readings }
+    }
+
+    /// Whether every chunk is whole, small enough to decode now or to be referred to, and of its
+    /// series' kind.
+    fn check(&mut self, append: &Append<'_>) -> Result<(), Outcome> {
+        for (id, chunk) in append.batch.chunks().slices() {
+            let Some(series) = self.registry.description(SeriesId(id)) else {
+                return Err(Outcome::Refused {
+                    reason: format!("series {id} does not exist"),
+                });
+            };
+            let refused = |error: DecodeError| Outcome::Refused {
+                reason: format!("a chunk of series {}: {error}", series.path),
+            };
+            let view = column_codec::parse(chunk).map_err(refused)?;
+            if view.kind() != series.kind {
+                return Err(Outcome::KindMismatch {
+                    path: series.path.clone(),
+                    existing: series.kind,
+                    offered: view.kind(),
+                });
+            }
+            if view.count() < SMALL_READINGS {
+                let scratch = &mut self.workspace.buffers.scratch;
+                view.verify(scratch).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one chunk that has been checked, and returns how many readings it holds.
+    fn add(&mut self, index: u64, payload: &Bytes, id: u64, chunk: &[u8]) -> u64 {
+        let Workspace { buffers, decoded } = &mut self.workspace;
+        let series = usize::try_from(id).ok();
+        let series = series.and_then(|at| self.readings.get_mut(at));
+        let (Some(series), Ok(view)) = (series, column_codec::parse(chunk)) else {
+            unreachable!("the chunk has been checked and its series exists");
+        };
+        if view.count() >= SMALL_READINGS {
+            series.add_chunk(place(index, payload, chunk), &view, buffers);
+        } else {
+            let columns = decoded.of(&view);
+            view.decode_into(columns, &mut buffers.scratch)
+                .expect("a chunk of few readings has been verified");
+            series.add_readings(columns, buffers);
+        }
+        view.count() as u64
+    }
+}
+
+/// Two states are equal when they answer every question and every command alike.
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.registry == other.registry
+            && self.producers == other.producers
+            && self.readings == other.readings
+            && self.total == other.total
+    }
+}
+
+impl Default for Decoded {
+    fn default() -> Self {
+        Self([Kind::F64, Kind::I64, Kind::Bool, Kind::Text].map(Columns::empty))
+    }
+}
+
+impl Decoded {
+    const fn of(&mut self, chunk: &ChunkView<'_>) -> &mut Columns {
+        match chunk.kind() {
+            Kind::F64 => &mut self.0[0],
+            Kind::I64 => &mut self.0[1],
+            Kind::Bool => &mut self.0[2],
+            Kind::Text => &mut self.0[3],
+        }
+    }
+}
+
+/// Where `chunk`, a slice of `payload`, stands in it.
+fn place(index: u64, payload: &Bytes, chunk: &[u8]) -> Place {
+    let offset = chunk.as_ptr().addr() - payload.as_ptr().addr();
+    let fits = "a payload is a few MiB at most";
+    Place::Log {
+        index,
+        offset: u32::try_from(offset).expect(fits),
+        length: u32::try_from(chunk.len()).expect(fits),
+    }
+}
+
+#[cfg(test)]
+mod tests;

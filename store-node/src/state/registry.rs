@@ -1,0 +1,269 @@
+//! The series of the cluster: path ⇄ id, kind, unit, attributes.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use sensor_model::{Kind, Pattern, SeriesDescription, SeriesId, SeriesPath};
+
+/// Every series, by id and by path.
+///
+/// Invariants:
+/// - ids are 0, 1, 2, … in the order in which series were opened, and never used again;
+/// - `by_path` has exactly one entry a series;
+/// - path and kind of a series never change.
+#[derive(Debug, Default, PartialEq)]
+pub struct Registry {
+    series: Vec<Arc<SeriesDescription>>,
+    by_path: BTreeMap<SeriesPath, SeriesId>,
+}
+
+/// Why a series was not opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SeriesRefusal {
+    /// The path is taken by a series of another kind.
+    #[error(
+        "series {path} has kind {existing}, not {offered}: write {existing} or use another path"
+    )]
+    KindMismatch {
+        /// The path.
+        path: SeriesPath,
+        /// The kind of the series there is.
+        existing: Kind,
+        /// The kind that was asked for.
+        offered: Kind,
+    },
+    /// An attribute breaks a bound.
+    #[error("series {path}: {reason}")]
+    BadDescription {
+        /// The path.
+        path: SeriesPath,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Part of the series that match a pattern, ordered by path.
+#[derive(Debug, Default, PartialEq)]
+pub struct Page {
+    /// Those that match.
+    pub series: Vec<(SeriesId, Arc<SeriesDescription>)>,
+    /// Where the next page begins; `None` when this was the last.
+    pub next_after: Option<SeriesPath>,
+}
+
+impl Registry {
+    /// How many series there are.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+
+    /// What the series `id` is.
+    pub fn description(&self, id: SeriesId) -> Option<&Arc<SeriesDescription>> {
+        self.series.get(position(id)?)
+    }
+
+    /// The series at `path`.
+    pub fn find(&self, path: &SeriesPath) -> Option<SeriesId> {
+        self.by_path.get(path).copied()
+    }
+
+    /// Whether opening `wanted` would neither change anything nor be refused, and the id it has.
+    pub fn settled(&self, wanted: &SeriesDescription) -> Option<SeriesId> {
+        let id = self.find(&wanted.path)?;
+        let known = self.description(id)?;
+        let settled = known.kind == wanted.kind && filled_in(known, wanted).is_none();
+        settled.then_some(id)
+    }
+
+    /// The id of the series at `wanted`'s path, which is opened if it does not exist. A unit or
+    /// attributes that the series lacks are filled in; what it has stays.
+    ///
+    /// # Errors
+    /// [`SeriesRefusal`]; nothing is changed.
+    pub fn open(&mut self, wanted: SeriesDescription) -> Result<SeriesId, SeriesRefusal> {
+        if let Err(error) = wanted.check() {
+            return Err(SeriesRefusal::BadDescription {
+                path: wanted.path,
+                reason: error.to_string(),
+            });
+        }
+        let Some(id) = self.find(&wanted.path) else {
+            let id = SeriesId(self.series.len() as u64);
+            self.by_path.insert(wanted.path.clone(), id);
+            self.series.push(Arc::new(wanted));
+            return Ok(id);
+        };
+        let known = position(id).and_then(|at| self.series.get_mut(at));
+        let known = known.expect("every id in `by_path` is that of a series");
+        if known.kind != wanted.kind {
+            return Err(SeriesRefusal::KindMismatch {
+                existing: known.kind,
+                offered: wanted.kind,
+                path: wanted.path,
+            });
+        }
+        if let Some(filled) = filled_in(known, &wanted) {
+            *known = Arc::new(filled);
+        }
+        Ok(id)
+    }
+
+    /// The series that match `pattern` among at most `paths_max` paths, those after `after`.
+    ///
+    /// Looks only at paths that begin as the pattern does before its first wildcard.
+    pub fn page(&self, pattern: &Pattern, after: Option<&SeriesPath>, paths_max: usize) -> Page {
+        if let Some(path) = literal(pattern) {
+            let found = self.find(&path).filter(|_| after.is_none());
+            let series = found.and_then(|id| Some((id, self.description(id)?.clone())));
+            return Page {
+                series: series.into_iter().collect(),
+                next_after: None,
+            };
+        }
+        let prefix: Vec<&str> = pattern.literal_prefix().collect();
+        let from = match (after, SeriesPath::new(prefix.join("/"))) {
+            (Some(after), _) => Bound::Excluded(after.clone()),
+            (None, Ok(start)) => Bound::Included(start),
+            (None, Err(_)) => Bound::Unbounded,
+        };
+        let begins_alike = |path: &SeriesPath| {
+            let mut segments = path.segments();
+            prefix
+                .iter()
+                .all(|segment| segments.next() == Some(segment))
+        };
+        let mut page = Page::default();
+        let paths = self.by_path.range((from, Bound::Unbounded));
+        for (seen, (path, id)) in paths.take_while(|(path, _)| begins_alike(path)).enumerate() {
+            if pattern.matches(path)
+                && let Some(description) = self.description(*id)
+            {
+                page.series.push((*id, description.clone()));
+            }
+            if seen + 1 >= paths_max {
+                page.next_after = Some(path.clone());
+                break;
+            }
+        }
+        page
+    }
+}
+
+/// The one path that `pattern` matches, if it has no wildcard.
+fn literal(pattern: &Pattern) -> Option<SeriesPath> {
+    pattern
+        .is_literal()
+        .then(|| SeriesPath::new(pattern.as_str()).ok())
+        .flatten()
+}
+
+fn position(id: SeriesId) -> Option<usize> {
+    usize::try_from(id.0).ok()
+}
+
+/// `known` with what it lacks taken from `wanted`; `None` when it lacks nothing that `wanted` has.
+fn filled_in(known: &SeriesDescription, wanted: &SeriesDescription) -> Option<SeriesDescription> {
+    let fills_unit = known.unit.as_str().is_empty() && !wanted.unit.as_str().is_empty();
+    let fills_attributes = known.attributes.is_empty() && !wanted.attributes.is_empty();
+    if !fills_unit && !fills_attributes {
+        return None;
+    }
+    let mut filled = known.clone();
+    if fills_unit {
+        filled.unit = wanted.unit.clone();
+    }
+    if fills_attributes {
+        filled.attributes = wanted.attributes.clone();
+    }
+    Some(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_model::Unit;
+
+    use super::*;
+
+    fn series(path: &str, kind: Kind) -> SeriesDescription {
+        SeriesDescription::new(SeriesPath::new(path).unwrap(), kind)
+    }
+
+    fn registry(paths: &[&str]) -> Registry {
+        let mut registry = Registry::default();
+        for path in paths {
+            registry.open(series(path, Kind::F64)).unwrap();
+        }
+        registry
+    }
+
+    #[test]
+    fn opening_again_gives_the_same_id() {
+        let mut registry = registry(&["a/b", "a/c"]);
+        assert_eq!(registry.open(series("a/c", Kind::F64)), Ok(SeriesId(1)));
+        assert_eq!(registry.open(series("a/d", Kind::F64)), Ok(SeriesId(2)));
+        assert_eq!(registry.len(), 3);
+    }
+
+    #[test]
+    fn another_kind_is_refused_and_both_are_named() {
+        let mut registry = registry(&["a/b"]);
+        let refusal = registry.open(series("a/b", Kind::Text)).unwrap_err();
+        let line = refusal.to_string();
+        assert!(
+            line.contains("a/b") && line.contains("f64") && line.contains("text"),
+            "{line}"
+        );
+        assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn a_unit_is_filled_in_once_and_then_stays() {
+        let mut registry = registry(&["a/b"]);
+        let with_unit = |unit: &str| SeriesDescription {
+            unit: Unit::new(unit).unwrap(),
+            ..series("a/b", Kind::F64)
+        };
+        assert_eq!(registry.settled(&with_unit("Cel")), None);
+        registry.open(with_unit("Cel")).unwrap();
+        assert_eq!(registry.settled(&with_unit("K")), Some(SeriesId(0)));
+        registry.open(with_unit("K")).unwrap();
+        let known = registry.description(SeriesId(0)).unwrap();
+        assert_eq!(known.unit.as_str(), "Cel");
+    }
+
+    #[test]
+    fn pages_together_are_all_that_matches_in_order_of_path() {
+        let paths = [
+            "z/1", "a/1", "a/2/t", "a/2/u", "a-b/1", "a", "b/2/t", "a/3/t", "ab/3/t",
+        ];
+        let registry = registry(&paths);
+        for pattern in ["**", "a/**", "a/*/t", "*/2/*", "a", "a/2", "a/2/*", "q/**"] {
+            let pattern = Pattern::new(pattern).unwrap();
+            let mut expected: Vec<SeriesPath> = paths
+                .iter()
+                .map(|path| SeriesPath::new(*path).unwrap())
+                .filter(|path| pattern.matches(path))
+                .collect();
+            expected.sort();
+            for paths_max in [1, 2, 3, 100] {
+                let mut found = Vec::new();
+                let mut after = None;
+                loop {
+                    let page = registry.page(&pattern, after.as_ref(), paths_max);
+                    found.extend(page.series.iter().map(|(_, series)| series.path.clone()));
+                    after = page.next_after;
+                    if after.is_none() {
+                        break;
+                    }
+                }
+                assert_eq!(found, expected, "{pattern:?} by {paths_max}");
+            }
+        }
+    }
+}

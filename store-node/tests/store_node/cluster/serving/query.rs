@@ -1,0 +1,320 @@
+//! Questions, and writes by hand.
+
+use std::time::Duration;
+
+use sensor_model::{Reading, Timestamp, Value};
+
+use super::*;
+
+/// A node with 500 readings of `line/f`, one flag of `line/b` and one of `safe/b`.
+async fn filled() -> (Cluster, Client, Token) {
+    let cluster = one_node().await;
+    let operator = Client::operator(&cluster);
+    let flag = Columns {
+        times: vec![7],
+        values: Values::Bool(vec![true]),
+    };
+    let series = vec![
+        description("line/f", Kind::F64),
+        description("line/b", Kind::Bool),
+        description("safe/b", Kind::Bool),
+    ];
+    let body = batch(&[(0, &floats(0..500)), (1, &flag), (2, &flag)]);
+    let token = write(&operator, &cluster, series, body).await.unwrap();
+    (cluster, operator, token)
+}
+
+async fn write(
+    client: &Client,
+    cluster: &Cluster,
+    series: Vec<SeriesDescription>,
+    body: Bytes,
+) -> Result<Token, WireError> {
+    let write = Request::Write {
+        series,
+        timeout_ms: TIMEOUT_MS,
+    };
+    match client.ask(cluster, 1, &write, body).await?.pop() {
+        Some((Response::Written { token }, _)) => Ok(token),
+        other => panic!("{other:?} instead of a token"),
+    }
+}
+
+async fn error_of(client: &Client, cluster: &Cluster, question: &Request) -> WireError {
+    client
+        .ask(cluster, 1, question, Bytes::new())
+        .await
+        .unwrap_err()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_question_is_answered() {
+    let (cluster, operator, token) = filled().await;
+    let consistency = Consistency::AtLeast(token);
+    let pattern = Pattern::new("line/**").unwrap();
+    let last = Request::Last {
+        pattern: pattern.clone(),
+        consistency,
+        timeout_ms: TIMEOUT_MS,
+    };
+    let frames = operator
+        .ask(&cluster, 1, &last, Bytes::new())
+        .await
+        .unwrap();
+    let reading = |time, value| Reading {
+        timestamp: Timestamp::from_nanos(time),
+        value,
+    };
+    let latest = [
+        (
+            description("line/b", Kind::Bool),
+            reading(7, Value::Bool(true)),
+        ),
+        (
+            description("line/f", Kind::F64),
+            reading(499, Value::F64(124.75)),
+        ),
+    ];
+    let [
+        (Response::Answer { freshness }, _),
+        (Response::LastReadings { readings }, _),
+        (end, _),
+    ] = &frames[..]
+    else {
+        panic!("{frames:?}")
+    };
+    assert!(freshness.replica == 1 && freshness.applied >= token);
+    assert_eq!(readings[..], latest);
+    assert!(matches!(end, Response::End { series: 2, .. }), "{end:?}");
+
+    let series = Request::Series {
+        pattern,
+        consistency,
+        timeout_ms: TIMEOUT_MS,
+    };
+    let frames = operator
+        .ask(&cluster, 1, &series, Bytes::new())
+        .await
+        .unwrap();
+    let (Response::SeriesList { series }, _) = &frames[1] else {
+        panic!("{frames:?}")
+    };
+    let known: Vec<(String, u64)> = series
+        .iter()
+        .map(|info| (info.description.path.to_string(), info.count))
+        .collect();
+    assert_eq!(
+        known,
+        [("line/b".to_owned(), 1), ("line/f".to_owned(), 500)]
+    );
+
+    let Request::Range { pattern, range, .. } = range("line/f", consistency) else {
+        unreachable!("it is a range")
+    };
+    let buckets = Request::Range {
+        pattern,
+        range,
+        every: Some(200),
+        limit: Some(2),
+        order: Order::Descending,
+        consistency,
+        timeout_ms: TIMEOUT_MS,
+    };
+    let frames = operator
+        .ask(&cluster, 1, &buckets, Bytes::new())
+        .await
+        .unwrap();
+    let (Response::Buckets { buckets }, _) = &frames[2] else {
+        panic!("{frames:?}")
+    };
+    let counts: Vec<(i64, u64)> = buckets
+        .iter()
+        .map(|bucket| (bucket.start.as_nanos(), bucket.statistics.count))
+        .collect();
+    assert_eq!(counts, [(400, 100), (200, 200)]);
+    let (
+        Response::End {
+            rows: 2,
+            truncated: true,
+            ..
+        },
+        _,
+    ) = &frames[3]
+    else {
+        panic!("{frames:?}")
+    };
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_cannot_be_answered_says_why() {
+    let (cluster, operator, token) = filled().await;
+    let any = Consistency::Any;
+    let unknown = error_of(&operator, &cluster, &range("line/none", any)).await;
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+    assert!(unknown.message.contains("line/none"), "{unknown}");
+    let nothing = operator.rows(&cluster, 1, "none/*", any).await;
+    assert_eq!(nothing.unwrap(), []);
+
+    let with = |from: i64, to: i64, every: Option<u64>| Request::Range {
+        pattern: Pattern::everything(),
+        range: TimeRange {
+            from: Timestamp::from_nanos(from),
+            to: Timestamp::from_nanos(to),
+        },
+        every,
+        limit: None,
+        order: Order::Ascending,
+        consistency: any,
+        timeout_ms: TIMEOUT_MS,
+    };
+    for wrong in [with(9, 3, None), with(3, 3, None), with(3, 9, Some(0))] {
+        let error = error_of(&operator, &cluster, &wrong).await;
+        assert_eq!(error.code, ErrorCode::BadRequest, "{error}");
+    }
+
+    let ahead = |shard, index| range("**", Consistency::AtLeast(Token { shard, index }));
+    let short = |request| match request {
+        Request::Range {
+            pattern,
+            range,
+            consistency,
+            ..
+        } => Request::Range {
+            pattern,
+            range,
+            every: None,
+            limit: None,
+            order: Order::Ascending,
+            consistency,
+            timeout_ms: 50,
+        },
+        other => other,
+    };
+    let far = short(ahead(0, token.index + 1_000_000));
+    let stale = error_of(&operator, &cluster, &far).await;
+    assert_eq!(stale.code, ErrorCode::Stale);
+    let elsewhere = error_of(&operator, &cluster, &ahead(5, 1)).await;
+    assert_eq!(elsewhere.code, ErrorCode::BadRequest);
+    let no_time = match range("**", any) {
+        Request::Range { pattern, range, .. } => Request::Range {
+            pattern,
+            range,
+            every: None,
+            limit: None,
+            order: Order::Ascending,
+            consistency: any,
+            timeout_ms: 0,
+        },
+        other => other,
+    };
+    let late = error_of(&operator, &cluster, &no_time).await;
+    assert_eq!(late.code, ErrorCode::Timeout);
+    let fresh = range("line/b", Consistency::MaxStaleness(Duration::from_secs(60)));
+    operator
+        .ask(&cluster, 1, &fresh, Bytes::new())
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_read_does_not_exist() {
+    let (cluster, _operator, token) = filled().await;
+    let restricted = IssueRequest {
+        read: vec![Pattern::new("line/**").unwrap()],
+        ..IssueRequest::new(Role::Reader, "screen")
+    };
+    let reader = Client::of(&cluster, &restricted);
+    let fresh = Consistency::AtLeast(token);
+    let rows = reader.rows(&cluster, 1, "**", fresh).await.unwrap();
+    let paths: Vec<&str> = rows.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(paths, ["line/b", "line/f"]);
+    let forbidden = error_of(&reader, &cluster, &range("safe/b", fresh)).await;
+    assert_eq!(forbidden.code, ErrorCode::Forbidden);
+    // Whether there is such a series is not told either.
+    let unknown = error_of(&reader, &cluster, &range("safe/none", fresh)).await;
+    assert_eq!(unknown.code, ErrorCode::Forbidden);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_breaks_a_rule_writes_nothing() {
+    let (cluster, operator, _) = filled().await;
+    let before = operator.status(&cluster, 1).await;
+    let restricted = IssueRequest {
+        write: vec![Pattern::new("line/**").unwrap()],
+        ..IssueRequest::new(Role::Operator, "narrow")
+    };
+    let narrow = Client::of(&cluster, &restricted);
+    let one = batch(&[(0, &floats(0..1))]);
+    let cases = [
+        (
+            &narrow,
+            "safe/f",
+            Kind::F64,
+            one.clone(),
+            ErrorCode::Forbidden,
+        ),
+        (
+            &operator,
+            "line/b",
+            Kind::F64,
+            one.clone(),
+            ErrorCode::KindMismatch,
+        ),
+        (
+            &operator,
+            "line/f",
+            Kind::F64,
+            batch(&[(1, &floats(0..1))]),
+            ErrorCode::BadRequest,
+        ),
+        (
+            &operator,
+            "line/f",
+            Kind::F64,
+            batch(&[]),
+            ErrorCode::BadRequest,
+        ),
+        (
+            &operator,
+            "line/f",
+            Kind::F64,
+            one.slice(..5),
+            ErrorCode::BadRequest,
+        ),
+    ];
+    for (client, path, kind, body, code) in cases {
+        let error = write(client, &cluster, vec![description(path, kind)], body).await;
+        assert_eq!(error.unwrap_err().code, code, "{path}");
+    }
+    let after = operator.status(&cluster, 1).await;
+    assert_eq!(
+        (after.series, after.readings),
+        (before.series, before.readings)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_answer_comes_whole_and_one_that_is_not_read_holds_nothing_up() {
+    let cluster = one_node().await;
+    let operator = Client::operator(&cluster);
+    let series = || vec![description("line/f", Kind::F64)];
+    let mut token = None;
+    for part in 0..8 {
+        let readings = floats(part * 65_536..(part + 1) * 65_536);
+        let written = write(&operator, &cluster, series(), batch(&[(0, &readings)]));
+        token = Some(written.await.unwrap());
+    }
+    let fresh = Consistency::AtLeast(token.unwrap());
+    let connection = operator.connect(&cluster, 1, Protocol::Query).await;
+    let deadline = Instant::now() + NEVER;
+    for _ in 0..40 {
+        let question = range("line/f", fresh);
+        let mut unread = request(&connection, &question, Bytes::new(), deadline)
+            .await
+            .unwrap();
+        // More than a connection's streams: each is given up after its first frame.
+        assert!(unread.next().await.unwrap().is_some());
+    }
+    let rows = operator.rows(&cluster, 1, "line/f", fresh).await.unwrap();
+    assert_eq!(rows[0].1, floats(0..8 * 65_536));
+}

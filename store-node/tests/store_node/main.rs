@@ -1,0 +1,6 @@
+//! Tests of the store through its public surface, in one binary so that it links once.
+
+mod cluster;
+mod log_store;
+#[cfg(test)]
+mod state_model;

@@ -1,0 +1,262 @@
+//! Random histories: batches as they may come, and the log they make.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use sensor_model::{Columns, Kind, SeriesDescription, SeriesId, SeriesPath, Values};
+use store_node::command::{self, Position};
+use store_node::state::{PayloadError, Payloads, State};
+use store_wire::batch::{BatchBuilder, BatchView};
+
+/// Times lie in about this range.
+pub(super) const SPAN: i64 = 6_000;
+
+/// The series every history opens, in order of their ids.
+pub(super) const SERIES: [(&str, Kind); 4] = [
+    ("line/f", Kind::F64),
+    ("line/i", Kind::I64),
+    ("line/b", Kind::Bool),
+    ("other/t", Kind::Text),
+];
+
+const PRODUCER: &str = "device/a";
+
+/// What comes next in a history.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    place: Place,
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Next,
+    /// After sequences that the spool dropped.
+    AfterSkipped(u64),
+    /// The same batch as one before, so many steps back.
+    Repeated(usize),
+    BehindGap(u64),
+    /// A write by hand.
+    Unnamed,
+}
+
+#[derive(Debug, Clone)]
+struct Chunk {
+    series: u64,
+    first: i64,
+    step: i64,
+    count: i64,
+    shape: Shape,
+    seed: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    Ascending,
+    Descending,
+    /// Out of order, with repeated times.
+    Shuffled,
+}
+
+/// An entry, in terms that a model understands.
+#[derive(Debug, Clone)]
+pub(super) enum Meaning {
+    OpenSeries,
+    OpenProducer,
+    Append {
+        sequence: Option<(u64, u64)>,
+        chunks: Vec<(u64, Columns)>,
+    },
+}
+
+/// The entries of a history, from index 1.
+pub(super) struct Log {
+    entries: Vec<(Bytes, Meaning)>,
+}
+
+pub(super) fn batches() -> impl Strategy<Value = Vec<Step>> {
+    let place = prop_oneof![
+        12 => Just(Place::Next),
+        1 => (1_u64..4).prop_map(Place::AfterSkipped),
+        3 => (0_usize..6).prop_map(Place::Repeated),
+        1 => (1_u64..4).prop_map(Place::BehindGap),
+        1 => Just(Place::Unnamed),
+    ];
+    let step = (place, proptest::collection::vec(chunk(), 0..5))
+        .prop_map(|(place, chunks)| Step { place, chunks });
+    proptest::collection::vec(step, 0..60)
+}
+
+fn chunk() -> impl Strategy<Value = Chunk> {
+    let count = prop_oneof![4 => 1_i64..4, 3 => 17_i64..64, 2 => 64_i64..400];
+    let shape = prop_oneof![
+        4 => Just(Shape::Ascending),
+        1 => Just(Shape::Descending),
+        1 => Just(Shape::Shuffled),
+    ];
+    // Series 0 gets most, so that its head fills.
+    let series = prop_oneof![3 => Just(0_u64), 2 => 0_u64..4];
+    (series, 0..SPAN, 1_i64..12, count, shape, -1_000_i64..1_000).prop_map(
+        |(series, first, step, count, shape, seed)| Chunk {
+            series,
+            first,
+            step,
+            count,
+            shape,
+            seed,
+        },
+    )
+}
+
+impl Chunk {
+    fn columns(&self) -> Columns {
+        let time = |at: i64| {
+            let place = match self.shape {
+                Shape::Ascending => at,
+                Shape::Descending => self.count - at,
+                Shape::Shuffled => (at * 7_919 + self.seed).rem_euclid(self.count) / 2,
+            };
+            self.first + place * self.step
+        };
+        let value = |at: i64| self.seed + at * at % 97;
+        let values = (0..self.count).map(value);
+        let kind = SERIES[usize::try_from(self.series).unwrap()].1;
+        Columns {
+            times: (0..self.count).map(time).collect(),
+            values: match kind {
+                // Whole numbers, so that a sum does not depend on the order.
+                Kind::F64 => Values::F64(values.map(|value| value as f64).collect()),
+                Kind::I64 => Values::I64(values.collect()),
+                Kind::Bool => Values::Bool(values.map(|value| value % 3 == 0).collect()),
+                Kind::Text => Values::Text(values.map(|value| format!("t{value}")).collect()),
+            },
+        }
+    }
+}
+
+impl Log {
+    pub(super) fn of(steps: &[Step]) -> Self {
+        let mut log = Self::opened();
+        let mut next = 1;
+        for step in steps {
+            let sequence = match step.place {
+                Place::Next => Some((next, 0)),
+                Place::AfterSkipped(skipped) => Some((next + skipped, skipped)),
+                Place::BehindGap(missing) => Some((next + missing, 0)),
+                Place::Unnamed => None,
+                Place::Repeated(back) => {
+                    let appends = log.entries.len() - 2;
+                    if appends > 0 {
+                        let again = log.entries[2 + appends - 1 - back % appends].clone();
+                        log.entries.push(again);
+                    }
+                    continue;
+                }
+            };
+            if let (Some((sequence, _)), false) =
+                (sequence, matches!(step.place, Place::BehindGap(_)))
+            {
+                next = sequence + 1;
+            }
+            let chunks = step
+                .chunks
+                .iter()
+                .map(|chunk| (chunk.series, chunk.columns()));
+            log.append(sequence, chunks.collect());
+        }
+        log
+    }
+
+    /// One chunk of readings at 0, 1, 2, … of series 0, in a batch without a name.
+    pub(super) fn with_one_chunk(count: i64) -> Self {
+        Self::with_chunks(std::iter::once(0..count))
+    }
+
+    /// A batch for each range of times, of series 0.
+    pub(super) fn with_chunks(chunks: impl IntoIterator<Item = std::ops::Range<i64>>) -> Self {
+        let mut log = Self::opened();
+        for times in chunks {
+            // Noise, so that columns are much longer than their header.
+            let noise = |time: i64| (time * 7_919 % 10_007) as f64 * 0.01;
+            let values = Values::F64(times.clone().map(noise).collect());
+            let times = times.collect();
+            log.append(None, vec![(0, Columns { times, values })]);
+        }
+        log
+    }
+
+    fn opened() -> Self {
+        let series: Vec<SeriesDescription> = SERIES
+            .iter()
+            .map(|(path, kind)| SeriesDescription::new(SeriesPath::new(*path).unwrap(), *kind))
+            .collect();
+        Self {
+            entries: vec![
+                (command::open_series(&series), Meaning::OpenSeries),
+                (command::open_producer(PRODUCER), Meaning::OpenProducer),
+            ],
+        }
+    }
+
+    fn append(&mut self, sequence: Option<(u64, u64)>, chunks: Vec<(u64, Columns)>) {
+        let mut builder = BatchBuilder::new();
+        for (series, columns) in &chunks {
+            let mut chunk = Vec::new();
+            column_codec::encode(columns, &mut chunk).unwrap();
+            builder.add(*series, &chunk, columns.len() as u64).unwrap();
+        }
+        let position = sequence.map(|(sequence, skipped)| Position {
+            producer: PRODUCER,
+            epoch: 1,
+            sequence,
+            skipped,
+            dropped_readings: skipped,
+        });
+        let mut payload = Vec::new();
+        command::append_head(position.as_ref(), &mut payload).unwrap();
+        BatchView::parse(builder.finish())
+            .unwrap()
+            .rewrite_into(&mut payload, |number| Some(SeriesId(number)))
+            .unwrap();
+        let meaning = Meaning::Append { sequence, chunks };
+        self.entries.push((payload.into(), meaning));
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &Bytes)> {
+        (1..).zip(self.entries.iter().map(|(payload, _)| payload))
+    }
+
+    pub(super) fn meaning(&self, index: u64) -> &Meaning {
+        &self.entries[usize::try_from(index - 1).unwrap()].1
+    }
+
+    /// The state that applying all entries makes.
+    pub(super) fn applied(&self) -> State {
+        let mut state = State::new();
+        for (index, payload) in self.entries() {
+            state.apply(index, payload);
+        }
+        state
+    }
+
+    /// Breaks the second half of every batch, which is within its last chunk's columns, and leaves the
+    /// chunk's header as it is.
+    pub(super) fn damage_columns(&mut self) {
+        for (payload, _) in &mut self.entries[2..] {
+            let mut bytes = payload.to_vec();
+            let half = bytes.len() / 2;
+            bytes[half..].fill(0xff);
+            *payload = bytes.into();
+        }
+    }
+}
+
+impl Payloads for Log {
+    fn payload(&self, index: u64) -> Result<Bytes, PayloadError> {
+        let entry = usize::try_from(index - 1)
+            .ok()
+            .and_then(|at| self.entries.get(at));
+        entry
+            .map(|(payload, _)| payload.clone())
+            .ok_or(PayloadError::Absent { index })
+    }
+}

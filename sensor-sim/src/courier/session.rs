@@ -1,0 +1,187 @@
+//! One conversation with the leader: batches out, acknowledgements in, side by side.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use sensor_model::SeriesDescription;
+use store_wire::client::{IngestError, IngestReceiver, IngestSender, IngestSession};
+use store_wire::endpoint::ConnectError;
+use store_wire::message::ToProducer;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use crate::intake::Intake;
+use crate::outbox::{Outbox, OutboxError, Turn};
+use crate::spool::described_bytes;
+
+/// A leader from which nothing is heard for so long, while batches are in flight, is given up: the
+/// transport alone would need 10 s to notice that it was killed.
+const STALL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Declarations are sent in messages of about this size, well below a frame's bound.
+const DECLARATION_BYTES: usize = 64 << 10;
+
+/// Why a session is over before everything was delivered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionEnd {
+    #[error("{}", Chain(.0))]
+    NotConnected(ConnectError),
+    #[error("{}", Chain(.0))]
+    Ingest(#[from] IngestError),
+    #[error("the leader does not answer")]
+    Stalled,
+    #[error("{0}")]
+    Outbox(#[from] OutboxError),
+}
+
+/// An error with its causes, on one line.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Delivers until nothing follows and all is acknowledged, or the session ends.
+///
+/// # Cancel safety
+/// Safe: what is not acknowledged stays in the outbox.
+pub(super) async fn run(
+    session: IngestSession,
+    outbox: &Outbox,
+    intake: &Intake,
+    refused: &mut BTreeSet<u32>,
+) -> Result<(), SessionEnd> {
+    let IngestSession {
+        mut sender,
+        receiver,
+        ..
+    } = session;
+    let (heard, last_heard) = watch::channel(Instant::now());
+    let delivered = tokio::select! {
+        outcome = send(&mut sender, outbox) => outcome,
+        Err(end) = receive(receiver, outbox, intake, refused, &heard) => Err(end),
+        () = stall(outbox, &last_heard) => Err(SessionEnd::Stalled),
+    };
+    if delivered.is_ok() {
+        // All is acknowledged: whether the goodbye arrives changes nothing.
+        let _ = sender.finish().await;
+    }
+    delivered
+}
+
+async fn send(sender: &mut IngestSender, outbox: &Outbox) -> Result<(), SessionEnd> {
+    let mut declared = 0;
+    loop {
+        let outgoing = match outbox.next().await? {
+            Turn::Send(outgoing) => outgoing,
+            Turn::Drained => return Ok(()),
+        };
+        if outgoing.series > declared {
+            for series in messages(outbox.series(declared, outgoing.series)) {
+                sender.declare(series).await?;
+            }
+            declared = outgoing.series;
+        }
+        sender.ready(outgoing.bytes.len()).await?;
+        // While waiting for room the store may have asked to begin again elsewhere.
+        if outbox.begin_send(outgoing.sequence) {
+            sender
+                .send(
+                    outgoing.sequence,
+                    outgoing.skipped,
+                    outgoing.dropped_readings,
+                    outgoing.bytes,
+                )
+                .await?;
+        }
+    }
+}
+
+async fn receive(
+    mut receiver: IngestReceiver,
+    outbox: &Outbox,
+    intake: &Intake,
+    refused: &mut BTreeSet<u32>,
+    heard: &watch::Sender<Instant>,
+) -> Result<Infallible, SessionEnd> {
+    loop {
+        let message = receiver.receive().await?;
+        heard.send_replace(Instant::now());
+        match message {
+            ToProducer::Ack {
+                through,
+                duplicates,
+                ..
+            } => {
+                if outbox.acknowledge(through, duplicates) {
+                    intake.acknowledged();
+                }
+            }
+            ToProducer::Rewind { expected } => {
+                debug!(expected, "the store asks to begin again");
+                outbox.rewind(expected);
+            }
+            ToProducer::Refused {
+                number,
+                code,
+                message,
+            } => {
+                if refused.insert(number) {
+                    let series = outbox.series_name(number);
+                    warn!("series {series} is refused ({code}): {message}");
+                }
+            }
+            ToProducer::RefusedReadings {
+                sequence,
+                number,
+                readings,
+            } => outbox.refuse(sequence, number, readings),
+            ToProducer::Welcome { .. } | ToProducer::Failed { .. } => {
+                return Err(IngestError::OutOfTurn.into());
+            }
+        }
+    }
+}
+
+/// Completes when batches are in flight and nothing has been heard for [`STALL_TIMEOUT`].
+async fn stall(outbox: &Outbox, last_heard: &watch::Receiver<Instant>) {
+    loop {
+        let quiet = last_heard.borrow().elapsed();
+        let silence = outbox.oldest_wait().map(|waiting| waiting.min(quiet));
+        match silence {
+            Some(silence) if silence >= STALL_TIMEOUT => return,
+            silence => {
+                let rest = STALL_TIMEOUT - silence.unwrap_or_default();
+                sleep_until(Instant::now() + rest).await;
+            }
+        }
+    }
+}
+
+/// Declarations cut into messages that fit a frame.
+fn messages(series: Vec<(u32, SeriesDescription)>) -> Vec<Vec<(u32, SeriesDescription)>> {
+    let mut messages = Vec::new();
+    let mut message = Vec::new();
+    let mut bytes = 0;
+    for declaration in series {
+        bytes += described_bytes(&declaration.1);
+        message.push(declaration);
+        if bytes >= DECLARATION_BYTES {
+            messages.push(std::mem::take(&mut message));
+            bytes = 0;
+        }
+    }
+    if !message.is_empty() {
+        messages.push(message);
+    }
+    messages
+}

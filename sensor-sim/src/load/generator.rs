@@ -1,0 +1,354 @@
+//! Makes the readings of a load: random walks in steps of 0.1, a reading a second, encoded.
+//!
+//! The readings depend on the shape alone, not on how many connections share it: series `i` gets
+//! its part of the total, and its values come from a generator seeded by the seed and `i`.
+
+use bytes::Bytes;
+use column_codec::{Scratch, encode_with};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sensor_model::{
+    Attributes, Columns, Kind, PathError, SeriesDescription, SeriesPath, Unit, Values,
+};
+use serde::{Deserialize, Serialize};
+use store_wire::batch::{BATCH_READINGS_MAX, BatchBuilder};
+
+use super::LoadShape;
+use crate::source::Nature;
+use crate::spool::ClosedBatch;
+use crate::spool::writer::Submission;
+
+/// A batch closes when it has so many bytes: large enough to amortise its cost, small enough that
+/// many are in flight.
+const BATCH_BYTES: usize = 512 << 10;
+/// The time between two readings of a series.
+const STEP_NS: i64 = 1_000_000_000;
+
+/// Makes the batches of one connection.
+#[derive(Debug)]
+pub(super) struct Generator {
+    walks: Vec<Walk>,
+    chunk: u32,
+    start_ns: i64,
+    /// The series that comes next.
+    next: usize,
+    batches: u64,
+    fingerprint: u32,
+    undeclared: Vec<SeriesDescription>,
+    /// The number of the first series, after those a spool had declared.
+    first_number: u64,
+    builder: BatchBuilder,
+    scratch: Scratch,
+    columns: Columns,
+    encoded: Vec<u8>,
+}
+
+/// One series on its way.
+#[derive(Debug)]
+struct Walk {
+    path: SeriesPath,
+    rng: ChaCha8Rng,
+    /// Randomness of which some is left: a word holds several steps.
+    random: u32,
+    /// How many steps are left in it.
+    steps_left: u32,
+    tenths: i64,
+    made: u64,
+    total: u64,
+}
+
+/// How far a generator has come, as it is kept in a spool.
+#[derive(Debug, Serialize, Deserialize)]
+struct Position {
+    load: u32,
+    batches: u64,
+}
+
+impl Generator {
+    /// The share of `connection`, of `connections`.
+    ///
+    /// # Errors
+    /// [`PathError`] when there are so many devices that their names become too long.
+    pub(super) fn new(
+        shape: &LoadShape,
+        connection: u32,
+        connections: u32,
+    ) -> Result<Self, PathError> {
+        let series = u64::from(shape.devices) * u64::from(shape.metrics);
+        let mut walks = Vec::new();
+        for index in
+            (0..series).filter(|index| index % u64::from(connections) == u64::from(connection))
+        {
+            walks.push(Walk::new(shape, index, series)?);
+        }
+        let description = format!("{shape:?} {connection} {connections}");
+        Ok(Self {
+            walks,
+            chunk: shape.chunk,
+            start_ns: shape.start.as_nanos(),
+            next: 0,
+            batches: 0,
+            fingerprint: crc32c::crc32c(description.as_bytes()),
+            undeclared: Vec::new(),
+            first_number: 0,
+            builder: BatchBuilder::new(),
+            scratch: Scratch::new(),
+            columns: Columns::empty(Kind::F64),
+            encoded: Vec::new(),
+        })
+    }
+
+    /// Takes the numbers after those that a spool has declared, unless it has declared exactly
+    /// these series.
+    pub(super) fn declare(&mut self, known: &[SeriesDescription]) {
+        let own = self.walks.iter().map(|walk| SeriesDescription {
+            path: walk.path.clone(),
+            kind: Kind::F64,
+            unit: Unit::new("Cel").unwrap_or_default(),
+            attributes: Attributes::from([("simulated".to_owned(), "true".to_owned())]),
+        });
+        let own: Vec<SeriesDescription> = own.collect();
+        let known_at = known.len().checked_sub(own.len());
+        match known_at.filter(|from| known[*from..] == own[..]) {
+            Some(from) => self.first_number = from as u64,
+            None => {
+                self.first_number = known.len() as u64;
+                self.undeclared = own;
+            }
+        }
+    }
+
+    /// Goes on after the batches an earlier run has spooled. False for the position of another load.
+    pub(super) fn resume(&mut self, position: &[u8]) -> bool {
+        let Ok(position) = serde_json::from_slice::<Position>(position) else {
+            return false;
+        };
+        if position.load != self.fingerprint {
+            return false;
+        }
+        // Walks have no shortcuts: the batches are made again and thrown away.
+        while self.batches < position.batches && self.next_batch().is_some() {}
+        true
+    }
+
+    /// The next batch: one chunk a series, until the series or the batch's bounds come to an end.
+    pub(super) fn next_batch(&mut self) -> Option<Submission> {
+        while self.next < self.walks.len() {
+            let readings = self.walks[self.next].chunk_len(self.chunk);
+            if readings == 0 {
+                self.next += 1;
+                continue;
+            }
+            let is_full = self.builder.readings() + readings > BATCH_READINGS_MAX
+                || self.builder.bytes() > BATCH_BYTES;
+            if is_full && !self.builder.is_empty() {
+                return Some(self.finish());
+            }
+            self.add_chunk(readings);
+            self.next += 1;
+        }
+        self.next = 0;
+        if self.builder.is_empty() {
+            // A whole round without a reading: every series has had its part.
+            return None;
+        }
+        Some(self.finish())
+    }
+
+    fn add_chunk(&mut self, readings: u64) {
+        let walk = &mut self.walks[self.next];
+        walk.take(self.start_ns, readings, &mut self.columns);
+        self.encoded.clear();
+        encode_with(&self.columns, &mut self.scratch, &mut self.encoded)
+            .expect("a walk of at most 65,536 finite values");
+        let number = self.first_number + self.next as u64;
+        self.builder
+            .add(number, &self.encoded, readings)
+            .expect("a chunk of at most 65,536 numbers fits beside half a batch");
+    }
+
+    fn finish(&mut self) -> Submission {
+        self.batches += 1;
+        let readings = u32::try_from(self.builder.readings()).expect("bounded by the builder");
+        let position = Position {
+            load: self.fingerprint,
+            batches: self.batches,
+        };
+        Submission {
+            batch: ClosedBatch {
+                bytes: self.builder.finish(),
+                readings,
+                position: serde_json::to_vec(&position).ok().map(Bytes::from),
+            },
+            declared: std::mem::take(&mut self.undeclared),
+            nature: Nature::Recorded,
+        }
+    }
+}
+
+impl Walk {
+    fn new(shape: &LoadShape, index: u64, series: u64) -> Result<Self, PathError> {
+        let (device, metric) = (
+            index / u64::from(shape.metrics) + 1,
+            index % u64::from(shape.metrics) + 1,
+        );
+        let mut rng = ChaCha8Rng::seed_from_u64(shape.seed);
+        rng.set_stream(index);
+        let from_100_to_300 = i64::from(rng.next_u32() % 2_000) + 1_000;
+        Ok(Self {
+            path: SeriesPath::new(format!("load/d{device:04}/m{metric:02}"))?,
+            rng,
+            random: 0,
+            steps_left: 0,
+            tenths: from_100_to_300,
+            made: 0,
+            // The first series get one more where the total cannot be divided.
+            total: shape.readings / series + u64::from(index < shape.readings % series),
+        })
+    }
+
+    fn chunk_len(&self, chunk: u32) -> u64 {
+        u64::from(chunk).min(self.total - self.made)
+    }
+
+    /// -3 to 3 tenths. The draws do not depend on how many are taken at a time.
+    fn step(&mut self) -> i64 {
+        const STEPS_A_WORD: u32 = 9;
+        if self.steps_left == 0 {
+            self.random = self.rng.next_u32();
+            self.steps_left = STEPS_A_WORD;
+        }
+        let step = i64::from(self.random % 7) - 3;
+        self.random /= 7;
+        self.steps_left -= 1;
+        step
+    }
+
+    /// Replaces what is in `columns` by the next readings.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a walk stays far below 2^53 tenths"
+    )]
+    fn take(&mut self, start_ns: i64, readings: u64, columns: &mut Columns) {
+        let Values::F64(values) = &mut columns.values else {
+            unreachable!("made as floats");
+        };
+        let count = usize::try_from(readings).expect("at most 65,536");
+        let first = i64::try_from(self.made).expect("fewer than 2^63 readings");
+        let first_ns = start_ns.saturating_add(first.saturating_mul(STEP_NS));
+        columns.times.clear();
+        columns.times.extend(
+            (0_i64..)
+                .take(count)
+                .map(|step| first_ns.saturating_add(step * STEP_NS)),
+        );
+        values.clear();
+        values.extend((0..count).map(|_| {
+            self.tenths += self.step();
+            self.tenths as f64 / 10.0
+        }));
+        self.made += readings;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use sensor_model::Timestamp;
+    use store_wire::batch::BatchView;
+
+    use super::*;
+
+    fn shape(readings: u64, chunk: u32) -> LoadShape {
+        LoadShape {
+            devices: 3,
+            metrics: 5,
+            readings,
+            chunk,
+            seed: 7,
+            start: Timestamp::from_nanos(1_000_000_000_000),
+        }
+    }
+
+    type Table = BTreeMap<(String, i64), f64>;
+
+    /// Everything a generator makes, and how many chunks each batch has.
+    fn table(generator: &mut Generator) -> (Table, Vec<usize>) {
+        let mut table = Table::new();
+        let mut chunks = Vec::new();
+        generator.declare(&[]);
+        while let Some(submission) = generator.next_batch() {
+            let view = BatchView::parse(submission.batch.bytes).unwrap();
+            let mut count = 0;
+            let mut readings = 0;
+            for (number, chunk) in view.chunks() {
+                let columns = column_codec::parse(&chunk).unwrap().decode().unwrap();
+                let path = &generator.walks[usize::try_from(number).unwrap()].path;
+                let Values::F64(values) = &columns.values else {
+                    panic!("not floats");
+                };
+                for (time, value) in columns.times.iter().zip(values) {
+                    assert!(table.insert((path.to_string(), *time), *value).is_none());
+                }
+                count += 1;
+                readings += columns.len();
+            }
+            assert_eq!(readings, submission.batch.readings as usize);
+            chunks.push(count);
+        }
+        (table, chunks)
+    }
+
+    #[test]
+    fn every_reading_is_made_once_whatever_the_chunk_and_the_connections() {
+        let whole = table(&mut Generator::new(&shape(1_007, 10), 0, 1).unwrap()).0;
+        assert_eq!(whole.len(), 1_007);
+        for (chunk, connections) in [(1, 1), (1_000, 1), (10, 4)] {
+            let mut parts = Table::new();
+            for connection in 0..connections {
+                let shape = shape(1_007, chunk);
+                let mut generator = Generator::new(&shape, connection, connections).unwrap();
+                parts.extend(table(&mut generator).0);
+            }
+            assert!(parts == whole, "chunk {chunk}, {connections} connections");
+        }
+    }
+
+    #[test]
+    fn a_chunk_of_one_makes_batches_with_one_reading_of_each_series() {
+        let (_, chunks) = table(&mut Generator::new(&shape(150, 1), 0, 1).unwrap());
+        assert_eq!(chunks, [15; 10]);
+    }
+
+    #[test]
+    fn large_chunks_keep_batches_within_their_bounds() {
+        let shape = LoadShape {
+            devices: 10,
+            metrics: 10,
+            ..shape(3_000_000, 10_000)
+        };
+        let (made, chunks) = table(&mut Generator::new(&shape, 0, 1).unwrap());
+        assert_eq!(made.len(), 3_000_000);
+        assert!(chunks.iter().all(|count| *count <= 6), "{chunks:?}");
+    }
+
+    #[test]
+    fn resuming_makes_the_batches_that_were_missing() {
+        let whole = table(&mut Generator::new(&shape(1_007, 10), 0, 1).unwrap()).0;
+        let mut first = Generator::new(&shape(1_007, 10), 0, 1).unwrap();
+        first.declare(&[]);
+        first.next_batch();
+        let position = first.next_batch().unwrap().batch.position.unwrap();
+        let mut second = Generator::new(&shape(1_007, 10), 0, 1).unwrap();
+        assert!(second.resume(&position));
+        let rest = table(&mut second).0;
+        assert_eq!(rest.len(), 1_007 - 2 * 150);
+        assert!(
+            rest.iter()
+                .all(|(key, value)| whole[key].to_bits() == value.to_bits())
+        );
+        let mut other = Generator::new(&shape(1_008, 10), 0, 1).unwrap();
+        assert!(!other.resume(&position));
+    }
+}

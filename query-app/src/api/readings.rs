@@ -1,0 +1,163 @@
+//! `POST /api/v1/readings`: writes a JSON array of `{path, timestamp, value, unit?, kind?}`.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use sensor_model::{Kind, SeriesPath, Timestamp, Unit};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use store_wire::message::ErrorCode;
+
+use crate::api::ApiState;
+use crate::api::problem::Problem;
+use crate::client::batch::{Literal, LooseReading};
+use crate::failure::Failure;
+
+/// One reading as posted. Numbers are kept as text, so that none is rounded on the way.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Posted<'a> {
+    path: SeriesPath,
+    #[serde(borrow)]
+    timestamp: &'a RawValue,
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(default)]
+    unit: Unit,
+    kind: Option<Kind>,
+}
+
+pub(super) async fn write(
+    State(state): State<ApiState>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::unsupported_media_type());
+    }
+    // Only the body is waited for here: once the write has begun, giving it up would leave its
+    // outcome unknown.
+    let body = tokio::time::timeout(state.terms.timeout, Bytes::from_request(request, &state));
+    let body = body.await.map_err(|_| Problem::slow_body())??;
+    let readings = parse(&body, state.client.now())?;
+    let written = state.client.write(readings, &state.terms).await?;
+    let token = written.token.to_string();
+    let body = format!(
+        "{{\"token\":\"{token}\",\"written\":{}}}\n",
+        written.readings
+    );
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+    if let Ok(value) = HeaderValue::from_str(&token) {
+        let name = HeaderName::from_static("tidemark-token");
+        response.headers_mut().insert(name, value);
+    }
+    Ok(response)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    let media = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default();
+    media.trim().eq_ignore_ascii_case("application/json")
+}
+
+fn parse(body: &[u8], now: Timestamp) -> Result<Vec<LooseReading>, Failure> {
+    let bad = |message: String| Failure::new(ErrorCode::BadRequest, message);
+    let posted: Vec<Posted<'_>> = serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the body is not an array of readings: {error}")))?;
+    if posted.is_empty() {
+        return Err(bad("the array of readings is empty".to_owned()));
+    }
+    posted
+        .into_iter()
+        .map(|reading| {
+            let named = |reason: String| {
+                let path = reading.path.as_str();
+                bad(format!("series {path}: {reason}"))
+            };
+            Ok(LooseReading {
+                timestamp: timestamp(reading.timestamp, now).map_err(named)?,
+                literal: literal(reading.value).map_err(named)?,
+                path: reading.path.clone(),
+                unit: reading.unit,
+                kind: reading.kind,
+            })
+        })
+        .collect()
+}
+
+fn timestamp(raw: &RawValue, now: Timestamp) -> Result<Timestamp, String> {
+    let refused = || {
+        format!(
+            "timestamp {} is neither a text nor a whole number",
+            raw.get()
+        )
+    };
+    let text: String = if raw.get().starts_with('"') {
+        serde_json::from_str(raw.get()).map_err(|_| refused())?
+    } else {
+        let number: i64 = raw.get().parse().map_err(|_| refused())?;
+        number.to_string()
+    };
+    Timestamp::parse(&text, now).map_err(|error| error.to_string())
+}
+
+fn literal(raw: &RawValue) -> Result<Literal, String> {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(text)
+            .map(Literal::Text)
+            .map_err(|error| error.to_string()),
+        Some(b't') => Ok(Literal::Flag(true)),
+        Some(b'f') => Ok(Literal::Flag(false)),
+        Some(b'-' | b'0'..=b'9') => Ok(Literal::Number(text.to_owned())),
+        _ => Err(format!(
+            "value {} is neither a number, nor true or false, nor a text",
+            text.chars().take(40).collect::<String>()
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(body: &str) -> Result<Vec<LooseReading>, Failure> {
+        parse(body.as_bytes(), Timestamp::from_nanos(0))
+    }
+
+    #[test]
+    fn numbers_keep_their_exact_text() {
+        let body = r#"[{"path":"a","timestamp":1763632800000000001,"value":9007199254740993}]"#;
+        let readings = parsed(body).unwrap();
+        assert_eq!(
+            readings[0].literal,
+            Literal::Number("9007199254740993".to_owned())
+        );
+        assert_eq!(readings[0].timestamp.as_nanos(), 1_763_632_800_000_000_001);
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        for (body, names) in [
+            ("{}", "array of readings"),
+            ("[]", "empty"),
+            (r#"[{"path":"a//b","timestamp":0,"value":1}]"#, "a//b"),
+            (r#"[{"path":"a","timestamp":0,"value":null}]"#, "series a"),
+            (r#"[{"path":"a","timestamp":"noon","value":1}]"#, "noon"),
+            (r#"[{"path":"a","timestamp":1.5,"value":1}]"#, "1.5"),
+            (
+                r#"[{"path":"a","timestamp":0,"value":1,"colour":2}]"#,
+                "colour",
+            ),
+            (r#"[{"path":"a","value":1}]"#, "timestamp"),
+            (r#"[{"path":"a","timestamp":0,"value":1}] x"#, "trailing"),
+        ] {
+            let failure = parsed(body).unwrap_err();
+            assert_eq!(failure.code, ErrorCode::BadRequest);
+            assert!(failure.message.contains(names), "{body} gave {failure}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the service measures of itself, as Prometheus text.
+
+use std::sync::OnceLock;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::Instant;
+use tracing::warn;
+
+const REQUESTS: &str = "tidemark_query_http_requests_total";
+const SECONDS: &str = "tidemark_query_http_response_seconds";
+/// From a cached value to the longest a question may take by default.
+const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// One recorder a process, however many routers there are.
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Installs the recorder, unless the program already has one of its own, which then counts.
+pub(super) fn install() {
+    RECORDER.get_or_init(|| {
+        let built = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(SECONDS.to_owned()), &SECONDS_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder);
+        match built {
+            Ok(handle) => {
+                describe_counter!(REQUESTS, "Requests answered, by route, method and status.");
+                describe_histogram!(SECONDS, "Seconds until an answer began, by route.");
+                Some(handle)
+            }
+            Err(error) => {
+                warn!(%error, "metrics are recorded elsewhere in this process");
+                None
+            }
+        }
+    });
+}
+
+/// Counts a request and how long its answer took to begin.
+pub(super) async fn measure(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().as_str().to_owned();
+    // The route, not the path: paths are without number.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    counter!(REQUESTS, "route" => route.clone(), "method" => method, "status" => status)
+        .increment(1);
+    histogram!(SECONDS, "route" => route).record(began.elapsed().as_secs_f64());
+    response
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics() -> Response {
+    match RECORDER.get() {
+        Some(Some(handle)) => {
+            // Without a listener of its own the exporter forgets nothing unless told to.
+            handle.run_upkeep();
+            let content = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+            (content, handle.render()).into_response()
+        }
+        _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}

@@ -1,0 +1,60 @@
+//! Where results and notes go.
+
+use std::io::{self, Write};
+
+use store_wire::message::Freshness;
+
+use crate::cli::CommandError;
+use crate::format::Format;
+
+/// Results to one writer, notes and errors to another.
+pub(crate) struct Output {
+    results: Box<dyn Write + Send>,
+    notes: Box<dyn Write + Send>,
+}
+
+impl Output {
+    /// Standard output and standard error.
+    pub(crate) fn standard() -> Self {
+        Self {
+            results: Box::new(io::stdout()),
+            notes: Box::new(io::stderr()),
+        }
+    }
+
+    /// Writes results at once: a reader sees them while more are on their way.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        let written = self.results.write_all(bytes);
+        written
+            .and_then(|()| self.results.flush())
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => CommandError::Closed,
+                _ => CommandError::Output(error),
+            })
+    }
+
+    /// Says something beside the result, on a line of its own.
+    pub(crate) fn note(&mut self, text: &str) {
+        // There is nowhere left to complain to.
+        let _ = writeln!(self.notes, "{text}");
+    }
+
+    pub(crate) fn error(&mut self, error: &CommandError) {
+        let line = error.to_string().replace(['\n', '\r'], " ");
+        self.note(&format!("error: {line}"));
+    }
+
+    /// Below a table: who answered, and how fresh.
+    pub(crate) fn footer(&mut self, format: Format, freshness: &Freshness) {
+        if format == Format::Table {
+            let age = match freshness.age_ms {
+                Some(age_ms) => format!("{age_ms} ms old"),
+                None => "age unknown: it has not heard a leader yet".to_owned(),
+            };
+            self.note(&format!(
+                "replica {} · applied {} · {age}",
+                freshness.replica, freshness.applied.index
+            ));
+        }
+    }
+}

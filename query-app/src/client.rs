@@ -1,0 +1,361 @@
+//! The client of a cluster: chooses whom to ask, goes elsewhere when that fails, within a deadline.
+//!
+//! A read goes to the first target that answered lately; when it fails or is slow to begin, the next
+//! is asked, and the first answer to begin wins ([`race`]). A write goes to the leader, is followed
+//! to another one, and is never repeated once it may have been taken ([`write`]). What the pieces of
+//! an answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
+
+pub mod answer;
+pub mod batch;
+pub mod cluster;
+mod race;
+mod rows;
+pub mod targets;
+mod write;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sensor_model::{Kind, Pattern, SeriesPath, Timestamp};
+use store_wire::clock::{Clock, SystemClock};
+use store_wire::message::{ErrorCode, Freshness, Request, Response};
+use tokio::time::Instant;
+
+use crate::client::answer::{FrameReader, LastAnswer, RangeAnswer, SeriesAnswer, out_of_place};
+use crate::client::race::{Opened, Race};
+use crate::client::targets::Targets;
+use crate::failure::Failure;
+use crate::link::wire::{WireLink, WireLinkError};
+use crate::link::{Link, LinkError};
+use crate::question::{Fill, RangeQuestion, Rows, Terms};
+use crate::shape::Shaper;
+use crate::suggest::nearest;
+
+/// Most series whose kind is remembered.
+const KINDS_MAX: usize = 100_000;
+/// How long looking for the nearest path may delay the error that names it.
+const SUGGESTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long to wait before asking for a leader again while there is none.
+const ELECTION_PAUSE: Duration = Duration::from_millis(150);
+
+/// Asks a cluster. Cloning is cheap; all clones share connections and what was learned.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: Arc<dyn Link>,
+    clock: Arc<dyn Clock>,
+    targets: Targets,
+    /// Kinds never change once a series exists, so what was learned stays true.
+    kinds: Mutex<HashMap<SeriesPath, Kind>>,
+}
+
+impl Client {
+    /// A client that reaches `targets` over `link`.
+    pub fn new(link: Arc<dyn Link>, clock: Arc<dyn Clock>, targets: Targets) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                link,
+                clock,
+                targets,
+                kinds: Mutex::default(),
+            }),
+        }
+    }
+
+    /// A client that reaches `targets` over QUIC with the identity in `folder`.
+    ///
+    /// # Errors
+    /// The identity cannot be used, or there is no socket.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn over_quic(folder: &Path, targets: Targets) -> Result<Self, WireLinkError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let link = WireLink::with_identity(folder, Arc::clone(&clock))?;
+        Ok(Self::new(Arc::new(link), clock, targets))
+    }
+
+    /// Tells the nodes that nothing more is asked. No clone of this client may be used afterwards.
+    pub async fn close(&self) {
+        self.shared.link.close().await;
+    }
+
+    /// The wall clock's time, which relative times refer to.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Asks for a range. Other replicas are asked until one has sent the first part of its answer;
+    /// from then on a failure is final, as parts may have been shown.
+    ///
+    /// # Errors
+    /// A [`Failure`] whose code says what can be done.
+    pub async fn range(
+        &self,
+        question: &RangeQuestion,
+        terms: &Terms,
+    ) -> Result<RangeAnswer, Failure> {
+        let (every, fill) = match &question.rows {
+            Rows::Readings => (None, Fill::None),
+            Rows::Buckets { every, fill, .. } => (Some(*every), *fill),
+        };
+        let request = Request::Range {
+            pattern: question.pattern.clone(),
+            range: question.range,
+            every: every.map(nanos),
+            // Filled rows count too, so the limit is applied after filling.
+            limit: question.limit.filter(|_| fill == Fill::None),
+            order: question.order,
+            consistency: terms.consistency,
+            timeout_ms: millis(terms.timeout),
+        };
+        let opened = self.read(request, &question.pattern, terms).await?;
+        let shaper = match &question.rows {
+            Rows::Readings => None,
+            Rows::Buckets {
+                every,
+                aggregates,
+                fill,
+            } => Some(
+                Shaper::new(
+                    question.range,
+                    *every,
+                    aggregates.clone(),
+                    *fill,
+                    question.order,
+                )
+                .with_limit(question.limit),
+            ),
+        };
+        let (freshness, reader) = opened;
+        Ok(RangeAnswer::new(freshness, reader, shaper))
+    }
+
+    /// Asks for the latest reading of each series.
+    ///
+    /// # Errors
+    /// A [`Failure`] whose code says what can be done.
+    pub async fn last(&self, pattern: &Pattern, terms: &Terms) -> Result<LastAnswer, Failure> {
+        let request = Request::Last {
+            pattern: pattern.clone(),
+            consistency: terms.consistency,
+            timeout_ms: millis(terms.timeout),
+        };
+        let (freshness, mut reader) = self.read(request, pattern, terms).await?;
+        let mut readings = Vec::new();
+        loop {
+            let frame = reader.next().await?;
+            match frame.response {
+                Response::LastReadings { readings: more } => readings.extend(more),
+                Response::End { .. } => break,
+                _ => return Err(out_of_place(&reader.address, &frame)),
+            }
+        }
+        Ok(LastAnswer {
+            freshness,
+            readings,
+        })
+    }
+
+    /// Asks which series there are.
+    ///
+    /// # Errors
+    /// A [`Failure`] whose code says what can be done.
+    pub async fn series(&self, pattern: &Pattern, terms: &Terms) -> Result<SeriesAnswer, Failure> {
+        let (freshness, mut reader) = self
+            .read(series_request(pattern, terms), pattern, terms)
+            .await?;
+        let mut series = Vec::new();
+        loop {
+            let frame = reader.next().await?;
+            match frame.response {
+                Response::SeriesList { series: more } => series.extend(more),
+                Response::End { .. } => break,
+                _ => return Err(out_of_place(&reader.address, &frame)),
+            }
+        }
+        Ok(SeriesAnswer { freshness, series })
+    }
+
+    /// The kind of an existing series; `None` when there is no such series.
+    ///
+    /// # Errors
+    /// A [`Failure`] whose code says what can be done.
+    pub async fn kind_of(&self, path: &SeriesPath, terms: &Terms) -> Result<Option<Kind>, Failure> {
+        if let Some(kind) = self.kinds().get(path) {
+            return Ok(Some(*kind));
+        }
+        let pattern = Pattern::new(path.as_str())
+            .map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
+        let deadline = Instant::now() + terms.timeout;
+        let (_, mut reader) = match self
+            .open(&series_request(&pattern, terms), terms, deadline)
+            .await
+        {
+            Err(failure) if failure.code == ErrorCode::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let mut kind = None;
+        loop {
+            let frame = reader.next().await?;
+            match frame.response {
+                Response::SeriesList { series } => {
+                    kind = kind.or(series.first().map(|info| info.description.kind));
+                }
+                Response::End { .. } => break,
+                _ => return Err(out_of_place(&reader.address, &frame)),
+            }
+        }
+        if let Some(kind) = kind {
+            self.remember_kind(path, kind);
+        }
+        Ok(kind)
+    }
+
+    fn remember_kind(&self, path: &SeriesPath, kind: Kind) {
+        let mut kinds = self.kinds();
+        if kinds.len() < KINDS_MAX {
+            kinds.insert(path.clone(), kind);
+        }
+    }
+
+    fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<SeriesPath, Kind>> {
+        // Every change of the map is one insertion, so it is whole even after a panic elsewhere.
+        self.shared
+            .kinds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a read; an unknown series is refused with the nearest path that exists.
+    async fn read(
+        &self,
+        request: Request,
+        pattern: &Pattern,
+        terms: &Terms,
+    ) -> Result<(Freshness, FrameReader), Failure> {
+        let deadline = Instant::now() + terms.timeout;
+        match self.open(&request, terms, deadline).await {
+            Err(failure) if failure.code == ErrorCode::NotFound && pattern.is_literal() => {
+                Err(self.unknown_series(pattern, terms).await)
+            }
+            opened => opened,
+        }
+    }
+
+    /// Asks replicas until one has sent its freshness and the frame after it.
+    async fn open(
+        &self,
+        request: &Request,
+        terms: &Terms,
+        deadline: Instant,
+    ) -> Result<(Freshness, FrameReader), Failure> {
+        let mut candidates = self.candidates(terms, deadline).await?;
+        loop {
+            let mut race = Race::new(&self.shared, request, candidates.clone(), deadline);
+            let failure = loop {
+                let opened = match race.next().await {
+                    Ok(opened) => opened,
+                    Err(failure) => break failure,
+                };
+                match begin(opened, terms.timeout).await {
+                    Ok(begun) => return Ok(begun),
+                    Err((address, failure)) if failure.may_succeed_elsewhere() => {
+                        race.note_failure(&address, failure);
+                    }
+                    Err((_, failure)) => return Err(failure),
+                }
+            };
+            // During an election no replica can answer such a read, but soon one will.
+            let again = Instant::now() + ELECTION_PAUSE;
+            if failure.code != ErrorCode::NoLeader || again >= deadline {
+                return Err(failure);
+            }
+            tokio::time::sleep_until(again).await;
+            candidates = self.candidates(terms, deadline).await?;
+        }
+    }
+
+    async fn candidates(&self, terms: &Terms, deadline: Instant) -> Result<Vec<String>, Failure> {
+        match terms.node {
+            Some(node) => Ok(vec![self.address_of(node, deadline).await?]),
+            None => Ok(self.shared.targets.in_order()),
+        }
+    }
+
+    /// The error for a series that does not exist, naming the nearest that does.
+    async fn unknown_series(&self, pattern: &Pattern, terms: &Terms) -> Failure {
+        let everything = Pattern::everything();
+        let hurried = Terms {
+            consistency: sensor_model::Consistency::Any,
+            timeout: terms.timeout.min(SUGGESTION_TIMEOUT),
+            ..*terms
+        };
+        // Without an answer there is still the error itself to report.
+        let known = Box::pin(self.series(&everything, &hurried)).await.ok();
+        let paths = known.iter().flat_map(|answer| &answer.series);
+        let suggestion = nearest(pattern.as_str(), paths.map(|info| &info.description.path));
+        let remedy = match suggestion {
+            Some(path) => format!("did you mean {}?", path.as_str()),
+            None => "`query-app series` lists those that do".to_owned(),
+        };
+        Failure::new(
+            ErrorCode::NotFound,
+            format!("series {} does not exist: {remedy}", pattern.as_str()),
+        )
+    }
+}
+
+/// Waits for the frame after the freshness, so that a failure until then can still be answered by
+/// another replica.
+async fn begin(
+    opened: Opened,
+    idle: Duration,
+) -> Result<(Freshness, FrameReader), (String, Failure)> {
+    let mut reader = FrameReader {
+        ahead: None,
+        frames: opened.frames,
+        idle,
+        address: opened.address,
+    };
+    let Response::Answer { freshness } = opened.first.response else {
+        let failure = out_of_place(&reader.address, &opened.first);
+        return Err((reader.address, failure));
+    };
+    match reader.next().await {
+        Ok(frame) => {
+            reader.ahead = Some(frame);
+            Ok((freshness, reader))
+        }
+        Err(failure) => Err((reader.address, failure)),
+    }
+}
+
+fn series_request(pattern: &Pattern, terms: &Terms) -> Request {
+    Request::Series {
+        pattern: pattern.clone(),
+        consistency: terms.consistency,
+        timeout_ms: millis(terms.timeout),
+    }
+}
+
+/// The failure of a question that got no answer for want of a connection.
+pub(crate) fn link_failure(error: LinkError) -> Failure {
+    match error {
+        LinkError::NotAsked { code, reason } => Failure::new(code, reason),
+        LinkError::Lost { reason } => Failure::new(ErrorCode::Timeout, reason),
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

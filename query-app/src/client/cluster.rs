@@ -1,0 +1,150 @@
+//! How the nodes of the cluster are, each asked for itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::join_all;
+use serde::Serialize;
+use store_wire::message::{ErrorCode, Member, NodeStatus, Request, Response};
+use tokio::time::Instant;
+
+use super::race::Race;
+use super::{Client, out_of_place};
+use crate::failure::Failure;
+use crate::question::Terms;
+
+/// How long one node may take to say how it is.
+const STATUS_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// One node: its own status, or why it could not be asked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum NodeReport {
+    /// The node answered.
+    Answered(Box<NodeStatus>),
+    /// It did not.
+    Silent {
+        /// The node's id.
+        id: u64,
+        /// Where it takes QUIC connections.
+        address: String,
+        /// Why there is no status.
+        error: String,
+    },
+}
+
+impl NodeReport {
+    /// The node's status, if it answered.
+    pub fn status(&self) -> Option<&NodeStatus> {
+        match self {
+            Self::Answered(status) => Some(status),
+            Self::Silent { .. } => None,
+        }
+    }
+}
+
+impl Client {
+    /// Asks every member of the cluster how it is; ordered by id.
+    ///
+    /// # Errors
+    /// No target at all answered.
+    pub async fn cluster(&self, terms: &Terms) -> Result<Vec<NodeReport>, Failure> {
+        let deadline = Instant::now() + terms.timeout;
+        let status = self.any_status(deadline).await?;
+        let bound = (Instant::now() + STATUS_TIMEOUT).min(deadline);
+        let members = status.members.clone();
+        let reports = members.into_iter().map(|member| {
+            let known = (member.id == status.id).then(|| status.clone());
+            async move {
+                match known {
+                    Some(status) => NodeReport::Answered(Box::new(status)),
+                    None => self.report(member, bound).await,
+                }
+            }
+        });
+        let mut reports = join_all(reports).await;
+        if reports.iter().all(|report| report.status().is_none()) {
+            // A node that knows of no member yet still says how it is.
+            reports.push(NodeReport::Answered(Box::new(status)));
+        }
+        Ok(reports)
+    }
+
+    /// Whether any replica answers in time.
+    ///
+    /// # Errors
+    /// Why none does.
+    pub async fn ready(&self, terms: &Terms) -> Result<(), Failure> {
+        let deadline = Instant::now() + terms.timeout.min(STATUS_TIMEOUT);
+        self.any_status(deadline).await.map(|_| ())
+    }
+
+    /// Where node `node` takes connections.
+    pub(super) async fn address_of(&self, node: u64, deadline: Instant) -> Result<String, Failure> {
+        let status = self.any_status(deadline).await?;
+        if let Some(member) = status.members.iter().find(|member| member.id == node) {
+            return Ok(member.address.clone());
+        }
+        let ids: Vec<String> = status
+            .members
+            .iter()
+            .map(|member| member.id.to_string())
+            .collect();
+        Err(Failure::new(
+            ErrorCode::NotFound,
+            format!(
+                "node {node} is not a member of the cluster: its members are {}",
+                ids.join(", ")
+            ),
+        ))
+    }
+
+    async fn any_status(&self, deadline: Instant) -> Result<NodeStatus, Failure> {
+        let candidates = self.shared.targets.in_order();
+        let mut race = Race::new(&self.shared, &Request::Status, candidates, deadline);
+        let opened = race.next().await?;
+        let Response::Status(status) = opened.first.response else {
+            return Err(out_of_place(&opened.address, &opened.first));
+        };
+        self.shared.targets.note_members(&status.members);
+        let leader = status
+            .leader
+            .and_then(|id| status.members.iter().find(|member| member.id == id));
+        if let Some(leader) = leader {
+            self.shared
+                .targets
+                .note_leader(Some(leader.address.clone()));
+        }
+        Ok(*status)
+    }
+
+    async fn report(&self, member: Member, bound: Instant) -> NodeReport {
+        let asked = async {
+            let link = &self.shared.link;
+            let mut frames = link
+                .ask(&member.address, Request::Status, Bytes::new())
+                .await
+                .map_err(|error| error.to_string())?;
+            match frames.next().await {
+                Some(Ok(frame)) => match frame.response {
+                    Response::Status(status) => Ok(status),
+                    Response::Failed { error } => Err(error.message),
+                    _ => Err(out_of_place(&member.address, &frame).message),
+                },
+                Some(Err(error)) => Err(error.to_string()),
+                None => Err("it closed the stream without an answer".to_owned()),
+            }
+        };
+        let error = match tokio::time::timeout_at(bound, asked).await {
+            Ok(Ok(status)) => return NodeReport::Answered(status),
+            Ok(Err(error)) => error,
+            Err(_) => "no answer in time".to_owned(),
+        };
+        NodeReport::Silent {
+            id: member.id,
+            address: member.address,
+            error,
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! One JSON document: `{"series":[…],"replica":…,"applied":…,"age_ms":…,"token":…,"truncated":…}`.
+//!
+//! Numbers are written as exact text: integers of 64 bits whole, floats in the shortest form that
+//! reads back. What JSON cannot say (an infinite sum) is `null`.
+
+use sensor_model::{Aggregate, Columns, SeriesDescription, Value};
+use store_wire::message::Freshness;
+
+use crate::client::answer::{Part, Summary};
+use crate::format::time_text::{TimeStyle, TimeText, write_display};
+use crate::format::{FormatError, RangeFormat};
+use crate::question::Rows;
+use crate::shape::BucketRow;
+
+/// Most rows of one series that are held at once: times and values are two arrays, and the second
+/// can only be written when the first is whole.
+pub const SERIES_ROWS_MAX: usize = 4_000_000;
+
+/// Writes a range as one document. Holds one series.
+pub struct JsonRange {
+    rows: Rows,
+    freshness: Freshness,
+    times: TimeText,
+    open: Option<OpenSeries>,
+    series: u64,
+    rows_max: usize,
+}
+
+struct OpenSeries {
+    description: SeriesDescription,
+    readings: Columns,
+    buckets: Vec<BucketRow>,
+}
+
+impl JsonRange {
+    pub(crate) fn new(rows: Rows, freshness: Freshness, style: TimeStyle) -> Self {
+        Self {
+            rows,
+            freshness,
+            times: TimeText::new(style),
+            open: None,
+            series: 0,
+            rows_max: SERIES_ROWS_MAX,
+        }
+    }
+
+    fn close_series(&mut self, out: &mut Vec<u8>) {
+        let Some(open) = self.open.take() else { return };
+        if self.series > 0 {
+            out.push(b',');
+        }
+        self.series += 1;
+        out.push(b'{');
+        write_description(&open.description, out);
+        match &self.rows {
+            Rows::Readings => write_readings(&open.readings, &mut self.times, out),
+            Rows::Buckets { aggregates, .. } => {
+                write_buckets(&open.buckets, aggregates, &mut self.times, out);
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+impl RangeFormat for JsonRange {
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Rows::Buckets { every, .. } = &self.rows {
+            write_key("every", out);
+            write_text(&sensor_model::duration::format_duration(*every), out);
+            out.push(b',');
+        }
+        write_key("series", out);
+        out.push(b'[');
+    }
+
+    fn part(&mut self, part: &Part, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match part {
+            Part::Series(series) => {
+                self.close_series(out);
+                self.open = Some(OpenSeries {
+                    description: series.clone(),
+                    readings: Columns::empty(series.kind),
+                    buckets: Vec::new(),
+                });
+                return Ok(());
+            }
+            Part::Readings(columns) => {
+                if let Some(open) = &mut self.open {
+                    open.readings.extend_from(columns, 0, columns.len());
+                }
+            }
+            Part::Buckets(rows) => {
+                if let Some(open) = &mut self.open {
+                    open.buckets.extend_from_slice(rows);
+                }
+            }
+        }
+        match &self.open {
+            Some(open) if open.readings.len().max(open.buckets.len()) > self.rows_max => {
+                Err(FormatError::SeriesTooLong {
+                    path: open.description.path.as_str().to_owned(),
+                    rows_max: self.rows_max,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
+        self.close_series(out);
+        out.extend_from_slice(b"],");
+        write_freshness(&self.freshness, out);
+        out.push(b',');
+        write_key("truncated", out);
+        write_display(summary.truncated, out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+fn write_readings(columns: &Columns, times: &mut TimeText, out: &mut Vec<u8>) {
+    out.push(b',');
+    write_key("timestamps", out);
+    write_array(columns.times.iter(), out, |time, out| {
+        times.write_json(sensor_model::Timestamp::from_nanos(*time), out);
+    });
+    out.push(b',');
+    write_key("values", out);
+    write_array(columns.readings(), out, |reading, out| {
+        write_value(Some(&reading.value), out);
+    });
+}
+
+fn write_buckets(
+    rows: &[BucketRow],
+    aggregates: &[Aggregate],
+    times: &mut TimeText,
+    out: &mut Vec<u8>,
+) {
+    out.push(b',');
+    write_key("bucket_starts", out);
+    write_array(rows.iter(), out, |row, out| {
+        times.write_json(row.start, out)
+    });
+    for (column, aggregate) in aggregates.iter().enumerate() {
+        out.push(b',');
+        write_key(aggregate.as_str(), out);
+        write_array(rows.iter(), out, |row, out| {
+            write_value(row.values.get(column).and_then(Option::as_ref), out);
+        });
+    }
+}
+
+pub(crate) fn write_array<T>(
+    items: impl Iterator<Item = T>,
+    out: &mut Vec<u8>,
+    mut write: impl FnMut(T, &mut Vec<u8>),
+) {
+    out.push(b'[');
+    for (position, item) in items.enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        write(item, out);
+    }
+    out.push(b']');
+}
+
+/// `"path":…,"kind":…,"unit":…`.
+pub(crate) fn write_description(series: &SeriesDescription, out: &mut Vec<u8>) {
+    write_key("path", out);
+    write_text(series.path.as_str(), out);
+    out.push(b',');
+    write_key("kind", out);
+    write_text(series.kind.as_str(), out);
+    out.push(b',');
+    write_key("unit", out);
+    write_text(series.unit.as_str(), out);
+}
+
+/// `"replica":…,"applied":…,"age_ms":…,"token":…`.
+pub(crate) fn write_freshness(freshness: &Freshness, out: &mut Vec<u8>) {
+    write_key("replica", out);
+    write_display(freshness.replica, out);
+    out.push(b',');
+    write_key("applied", out);
+    write_display(freshness.applied.index, out);
+    out.push(b',');
+    write_key("age_ms", out);
+    match freshness.age_ms {
+        Some(age_ms) => write_display(age_ms, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b',');
+    write_key("token", out);
+    write_text(&freshness.applied.to_string(), out);
+}
+
+/// `"name":`.
+pub(crate) fn write_key(name: &str, out: &mut Vec<u8>) {
+    write_text(name, out);
+    out.push(b':');
+}
+
+/// A quoted, escaped text.
+pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a text is always JSON and a Vec takes every byte");
+}
+
+/// A value; `null` for a missing one and for a float that is not finite.
+pub(crate) fn write_value(value: Option<&Value>, out: &mut Vec<u8>) {
+    match value {
+        None => out.extend_from_slice(b"null"),
+        Some(Value::Text(text)) => write_text(text, out),
+        Some(Value::F64(number)) if !number.is_finite() => out.extend_from_slice(b"null"),
+        Some(value) => write_display(value, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sensor_model::{Kind, SeriesPath, Timestamp, Token, Values};
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn freshness() -> Freshness {
+        Freshness {
+            replica: 2,
+            applied: Token {
+                shard: 0,
+                index: 123,
+            },
+            age_ms: Some(4),
+        }
+    }
+
+    fn document(rows: Rows, parts: &[Part]) -> String {
+        let mut format = JsonRange::new(rows, freshness(), TimeStyle::Rfc3339);
+        let mut out = Vec::new();
+        format.begin(&mut out);
+        for part in parts {
+            format.part(part, &mut out).unwrap();
+        }
+        format.end(&Summary::default(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn series(path: &str, kind: Kind) -> Part {
+        Part::Series(SeriesDescription::new(SeriesPath::new(path).unwrap(), kind))
+    }
+
+    #[test]
+    fn readings_are_two_arrays_a_series_then_the_freshness() {
+        let readings = |time, number| {
+            Part::Readings(Columns {
+                times: vec![time],
+                values: Values::F64(vec![number]),
+            })
+        };
+        let text = document(
+            Rows::Readings,
+            &[
+                series("a", Kind::F64),
+                readings(0, 21.5),
+                readings(1, -0.0),
+                series("b", Kind::F64),
+            ],
+        );
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"series":[{"path":"a","kind":"f64","unit":"","#,
+                r#""timestamps":["1970-01-01T00:00:00.000000000Z","1970-01-01T00:00:00.000000001Z"],"#,
+                r#""values":[21.5,-0]},{"path":"b","kind":"f64","unit":"","timestamps":[],"values":[]}],"#,
+                r#""replica":2,"applied":123,"age_ms":4,"token":"0-123","truncated":false}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn buckets_are_an_array_an_aggregate_with_null_where_there_is_no_value() {
+        let rows = Rows::Buckets {
+            every: std::time::Duration::from_secs(60),
+            aggregates: vec![Aggregate::Mean, Aggregate::Count],
+            fill: crate::question::Fill::Null,
+        };
+        let row = |start, mean: Option<f64>, count| BucketRow {
+            start: Timestamp::from_nanos(start),
+            values: vec![mean.map(Value::F64), Some(Value::I64(count))],
+        };
+        let text = document(
+            rows,
+            &[
+                series("a", Kind::F64),
+                Part::Buckets(vec![
+                    row(0, Some(1.5), 2),
+                    row(60, None, 0),
+                    row(120, Some(f64::INFINITY), 2),
+                ]),
+            ],
+        );
+        assert!(
+            text.starts_with(r#"{"every":"1m","series":[{"path":"a""#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#""mean":[1.5,null,null],"count":[2,0,2]}"#),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_series_over_the_bound_is_refused_by_name() {
+        let mut format = JsonRange::new(Rows::Readings, freshness(), TimeStyle::Nanos);
+        format.rows_max = 2;
+        let mut out = Vec::new();
+        format.part(&series("a/b", Kind::Bool), &mut out).unwrap();
+        let readings = |count| {
+            Part::Readings(Columns {
+                times: vec![0; count],
+                values: Values::Bool(vec![true; count]),
+            })
+        };
+        format.part(&readings(2), &mut out).unwrap();
+        let refused = format.part(&readings(1), &mut out).unwrap_err();
+        assert!(refused.to_string().contains("a/b"), "{refused}");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_read_back_bit_for_bit(integer in any::<i64>(), bits in any::<u64>()) {
+            let number = f64::from_bits(bits);
+            prop_assume!(number.is_finite());
+            for value in [Value::I64(integer), Value::F64(number)] {
+                let mut out = Vec::new();
+                write_value(Some(&value), &mut out);
+                let raw: &RawValue = serde_json::from_slice(&out).unwrap();
+                prop_assert_eq!(Value::parse(raw.get(), value.kind()).unwrap(), value);
+            }
+        }
+    }
+}

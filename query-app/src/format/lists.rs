@@ -1,0 +1,259 @@
+//! Lists: latest readings and series. Each is small enough to be held as a whole.
+
+use sensor_model::{SeriesDescription, Timestamp};
+use store_wire::message::{Freshness, SeriesInfo};
+
+use crate::client::answer::{LastAnswer, SeriesAnswer};
+use crate::format::Format;
+use crate::format::json::{write_description, write_freshness, write_key, write_text, write_value};
+use crate::format::table::{Align, TextTable, cell};
+use crate::format::time_text::{TimeStyle, TimeText, write_display};
+use crate::format::{csv, json};
+
+/// The latest reading of each series: `series,timestamp,value`.
+pub fn last(answer: &LastAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut times = TimeText::new(style);
+    match format {
+        Format::Table => {
+            let columns = [
+                ("series", Align::Left),
+                ("timestamp", Align::Left),
+                ("value", Align::Right),
+                ("unit", Align::Left),
+            ];
+            let rows = answer.readings.iter().map(|(series, reading)| {
+                vec![
+                    series.path.as_str().to_owned(),
+                    reading.timestamp.to_string(),
+                    cell(Some(&reading.value)),
+                    series.unit.to_string(),
+                ]
+            });
+            TextTable::new(columns).page(rows, &mut out);
+        }
+        Format::Csv => {
+            out.extend_from_slice(b"series,timestamp,value\n");
+            for (series, reading) in &answer.readings {
+                csv::write_field(series.path.as_str(), &mut out);
+                out.push(b',');
+                times.write(reading.timestamp, &mut out);
+                out.push(b',');
+                csv::write_value(Some(&reading.value), &mut out);
+                out.push(b'\n');
+            }
+        }
+        Format::Json | Format::Ndjson => {
+            let write = |(series, reading): &(SeriesDescription, sensor_model::Reading),
+                         out: &mut Vec<u8>| {
+                out.push(b'{');
+                write_description(series, out);
+                out.push(b',');
+                write_key("timestamp", out);
+                times.write_json(reading.timestamp, out);
+                out.push(b',');
+                write_key("value", out);
+                write_value(Some(&reading.value), out);
+                out.push(b'}');
+            };
+            json_list(
+                "readings",
+                &answer.readings,
+                &answer.freshness,
+                format,
+                write,
+                &mut out,
+            );
+        }
+    }
+    out
+}
+
+/// Series with what is known of them: `path,kind,unit,count,first,last`.
+pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut times = TimeText::new(style);
+    match format {
+        Format::Table => {
+            let columns = [
+                ("path", Align::Left),
+                ("kind", Align::Left),
+                ("unit", Align::Left),
+                ("count", Align::Right),
+                ("first", Align::Left),
+                ("last", Align::Left),
+            ];
+            let text = |time: Option<Timestamp>| time.map(|t| t.to_string()).unwrap_or_default();
+            let rows = answer.series.iter().map(|info| {
+                vec![
+                    info.description.path.as_str().to_owned(),
+                    info.description.kind.to_string(),
+                    info.description.unit.to_string(),
+                    info.count.to_string(),
+                    text(info.first),
+                    text(last_time(info)),
+                ]
+            });
+            TextTable::new(columns).page(rows, &mut out);
+        }
+        Format::Csv => {
+            out.extend_from_slice(b"path,kind,unit,count,first,last\n");
+            for info in &answer.series {
+                csv::write_field(info.description.path.as_str(), &mut out);
+                write_display(format_args!(",{},", info.description.kind), &mut out);
+                if !info.description.unit.as_str().is_empty() {
+                    csv::write_field(info.description.unit.as_str(), &mut out);
+                }
+                write_display(format_args!(",{}", info.count), &mut out);
+                for time in [info.first, last_time(info)] {
+                    out.push(b',');
+                    if let Some(time) = time {
+                        times.write(time, &mut out);
+                    }
+                }
+                out.push(b'\n');
+            }
+        }
+        Format::Json | Format::Ndjson => {
+            let write = |info: &SeriesInfo, out: &mut Vec<u8>| write_series(info, &mut times, out);
+            json_list(
+                "series",
+                &answer.series,
+                &answer.freshness,
+                format,
+                write,
+                &mut out,
+            );
+        }
+    }
+    out
+}
+
+fn last_time(info: &SeriesInfo) -> Option<Timestamp> {
+    info.last.as_ref().map(|reading| reading.timestamp)
+}
+
+fn write_series(info: &SeriesInfo, times: &mut TimeText, out: &mut Vec<u8>) {
+    out.push(b'{');
+    write_description(&info.description, out);
+    out.push(b',');
+    write_key("attributes", out);
+    serde_json::to_writer(&mut *out, &info.description.attributes)
+        .expect("a map of texts is always JSON");
+    write_display(format_args!(",\"count\":{}", info.count), out);
+    for (name, time) in [("first", info.first), ("last", last_time(info))] {
+        out.push(b',');
+        write_key(name, out);
+        match time {
+            Some(time) => times.write_json(time, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b',');
+    write_key("last_value", out);
+    write_value(info.last.as_ref().map(|reading| &reading.value), out);
+    out.push(b'}');
+}
+
+/// `{"NAME":[…],FRESHNESS}`, or an item a line.
+fn json_list<T>(
+    name: &str,
+    items: &[T],
+    freshness: &Freshness,
+    format: Format,
+    mut write: impl FnMut(&T, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) {
+    if format == Format::Ndjson {
+        for item in items {
+            write(item, out);
+            out.push(b'\n');
+        }
+        return;
+    }
+    out.push(b'{');
+    write_text(name, out);
+    out.extend_from_slice(b":");
+    json::write_array(items.iter(), out, write);
+    out.push(b',');
+    write_freshness(freshness, out);
+    out.extend_from_slice(b"}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use sensor_model::{Kind, Reading, SeriesPath, Token, Unit, Value};
+
+    use super::*;
+
+    fn freshness() -> Freshness {
+        Freshness {
+            replica: 1,
+            applied: Token { shard: 0, index: 9 },
+            age_ms: None,
+        }
+    }
+
+    fn description(path: &str, kind: Kind, unit: &str) -> SeriesDescription {
+        let mut series = SeriesDescription::new(SeriesPath::new(path).unwrap(), kind);
+        series.unit = Unit::new(unit).unwrap();
+        series
+    }
+
+    fn info(path: &str, kind: Kind, unit: &str) -> SeriesInfo {
+        SeriesInfo {
+            description: description(path, kind, unit),
+            count: 3,
+            first: Some(Timestamp::from_nanos(0)),
+            last: Some(Reading {
+                timestamp: Timestamp::from_nanos(2_000_000_000),
+                value: Value::F64(1.5),
+            }),
+        }
+    }
+
+    fn text(out: Vec<u8>) -> String {
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn series_in_every_form_name_path_kind_unit_count_first_and_last() {
+        let answer = SeriesAnswer {
+            freshness: freshness(),
+            series: vec![info("a/b", Kind::F64, "Cel")],
+        };
+        assert_eq!(
+            text(series(&answer, Format::Csv, TimeStyle::Rfc3339)),
+            "path,kind,unit,count,first,last\n\
+             a/b,f64,Cel,3,1970-01-01T00:00:00.000000000Z,1970-01-01T00:00:02.000000000Z\n"
+        );
+        assert_eq!(
+            text(series(&answer, Format::Json, TimeStyle::Nanos)),
+            concat!(
+                r#"{"series":[{"path":"a/b","kind":"f64","unit":"Cel","attributes":{},"#,
+                r#""count":3,"first":0,"last":2000000000,"last_value":1.5}],"#,
+                r#""replica":1,"applied":9,"age_ms":null,"token":"0-9"}"#,
+                "\n"
+            )
+        );
+    }
+
+    #[test]
+    fn integers_beyond_53_bits_stay_exact_in_json() {
+        let answer = LastAnswer {
+            freshness: freshness(),
+            readings: vec![(
+                description("a", Kind::I64, ""),
+                Reading {
+                    timestamp: Timestamp::from_nanos(1),
+                    value: Value::I64(i64::MAX),
+                },
+            )],
+        };
+        let shown = text(last(&answer, Format::Json, TimeStyle::Nanos));
+        assert!(
+            shown.contains(r#""timestamp":1,"value":9223372036854775807}"#),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The nodes of a cluster, one a row.
+
+use store_wire::message::NodeStatus;
+
+use crate::client::cluster::NodeReport;
+use crate::format::Format;
+use crate::format::csv;
+use crate::format::table::{Align, TextTable};
+
+/// How the nodes are, one a row.
+pub fn cluster(reports: &[NodeReport], format: Format) -> Vec<u8> {
+    let mut out = Vec::new();
+    match format {
+        Format::Table => {
+            let columns = CLUSTER_COLUMNS;
+            let rows = cluster_rows(reports, rounded_size);
+            TextTable::new(columns).page(rows, &mut out);
+        }
+        Format::Csv => {
+            let titles = CLUSTER_COLUMNS.map(|(title, _)| title);
+            out.extend_from_slice(titles.join(",").as_bytes());
+            out.push(b'\n');
+            for row in cluster_rows(reports, |bytes| bytes.to_string()) {
+                for (position, field) in row.iter().enumerate() {
+                    if position > 0 {
+                        out.push(b',');
+                    }
+                    if !field.is_empty() {
+                        csv::write_field(field, &mut out);
+                    }
+                }
+                out.push(b'\n');
+            }
+        }
+        Format::Json => {
+            out.extend_from_slice(b"{\"nodes\":");
+            serde_json::to_writer(&mut out, reports)
+                .expect("a report has no map with keys other than text");
+            out.extend_from_slice(b"}\n");
+        }
+        Format::Ndjson => {
+            for report in reports {
+                serde_json::to_writer(&mut out, report)
+                    .expect("a report has no map with keys other than text");
+                out.push(b'\n');
+            }
+        }
+    }
+    out
+}
+
+const CLUSTER_COLUMNS: [(&str, Align); 13] = [
+    ("id", Align::Right),
+    ("role", Align::Left),
+    ("address", Align::Left),
+    ("term", Align::Right),
+    ("commit", Align::Right),
+    ("applied", Align::Right),
+    ("lag", Align::Right),
+    ("load", Align::Left),
+    ("series", Align::Right),
+    ("readings", Align::Right),
+    ("disk", Align::Right),
+    ("reachable", Align::Left),
+    ("error", Align::Left),
+];
+
+fn cluster_rows(
+    reports: &[NodeReport],
+    disk: impl Fn(u64) -> String,
+) -> impl Iterator<Item = Vec<String>> {
+    let commits = reports.iter().filter_map(NodeReport::status);
+    let committed = commits.map(|status| status.commit_index).max().unwrap_or(0);
+    reports.iter().map(move |report| match report {
+        NodeReport::Answered(status) => answered_row(status, committed, &disk),
+        NodeReport::Silent { id, address, error } => {
+            let mut row = vec![String::new(); CLUSTER_COLUMNS.len()];
+            row[0] = id.to_string();
+            row[2].clone_from(address);
+            row[11] = "no".to_owned();
+            row[12].clone_from(error);
+            row
+        }
+    })
+}
+
+fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> String) -> Vec<String> {
+    let address = status.members.iter().find(|member| member.id == status.id);
+    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    vec![
+        status.id.to_string(),
+        word(serde_json::json!(status.role)),
+        address
+            .map(|member| member.address.clone())
+            .unwrap_or_default(),
+        status.term.to_string(),
+        status.commit_index.to_string(),
+        status.applied_index.to_string(),
+        committed.saturating_sub(status.applied_index).to_string(),
+        word(serde_json::json!(status.load)),
+        status.series.to_string(),
+        status.readings.to_string(),
+        disk(status.disk_bytes),
+        "yes".to_owned(),
+        String::new(),
+    ]
+}
+
+/// Bytes for people: three digits and a unit.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn rounded_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let decimals = if size < 10.0 { 1 } else { 0 };
+    format!("{size:.decimals$} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_node_has_its_row_and_reason() {
+        let reports = [NodeReport::Silent {
+            id: 3,
+            address: "10.0.0.3:7400".to_owned(),
+            error: "no answer, in time".to_owned(),
+        }];
+        let shown = String::from_utf8(cluster(&reports, Format::Csv)).unwrap();
+        assert_eq!(
+            shown.lines().nth(1),
+            Some(r#"3,,10.0.0.3:7400,,,,,,,,,no,"no answer, in time""#)
+        );
+        assert_eq!(
+            String::from_utf8(cluster(&reports, Format::Json)).unwrap(),
+            "{\"nodes\":[{\"id\":3,\"address\":\"10.0.0.3:7400\",\"error\":\"no answer, in time\"}]}\n"
+        );
+    }
+
+    #[test]
+    fn sizes_have_three_digits_and_a_unit() {
+        let shown = [0, 1023, 1024, 3 * 1024 * 1024 / 2, 1 << 30].map(rounded_size);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "1.0 GiB"]);
+    }
+}

@@ -1,0 +1,72 @@
+//! The HTTP service: the API alone, until it is told to stop.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::api;
+use crate::client::Client;
+use crate::question::Terms;
+
+/// How long requests under way may take to finish after the service was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Serves the API on `listener` until `shutdown` is ready, then lets requests under way finish for a
+/// bounded time.
+///
+/// Dropping the future stops at once.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    client: Client,
+    terms: Terms,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let app = service(client, terms);
+    let draining = CancellationToken::new();
+    let told = draining.clone();
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        shutdown.await;
+        info!("stopping: requests under way may finish");
+        told.cancel();
+    });
+    let overdue = async {
+        draining.cancelled().await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        ended = server.into_future() => ended,
+        () = overdue => {
+            warn!("requests were still under way and are broken off");
+            Ok(())
+        }
+    }
+}
+
+/// The API as a whole service: every other path is answered with a problem document.
+pub fn service(client: Client, terms: Terms) -> Router {
+    api::router_with(client, terms).fallback(api::unknown_route)
+}
+
+/// Ready once the process is asked to stop (SIGTERM, or Ctrl-C).
+///
+/// # Errors
+/// When the signals cannot be listened for.
+pub fn shutdown_signal() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,20 @@
+//! The program over the wire: scripted store nodes in this process, the real client, the real
+//! binary, and the HTTP routes.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails right there"
+)]
+
+#[path = "query_app/answers.rs"]
+mod answers;
+#[path = "query_app/commands.rs"]
+mod commands;
+#[path = "query_app/elsewhere.rs"]
+mod elsewhere;
+#[path = "query_app/http.rs"]
+mod http;
+#[path = "query_app/serve.rs"]
+mod serve;
+#[path = "query_app/store.rs"]
+mod store;

@@ -1,0 +1,71 @@
+//! `serve` as a process: it says where it listens, answers, and stops when told to.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use crate::answers::{node, plant};
+use crate::store::Cluster;
+
+/// Ends the process whatever becomes of the test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_prints_its_address_answers_and_stops_cleanly_on_sigterm() {
+    let cluster = Cluster::new();
+    let store = cluster.store(node(plant()));
+    let mut command = cluster.command(store.address());
+    command
+        .args(["serve", "--http", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut served = Served(command.spawn().unwrap());
+        let mut line = String::new();
+        let mut stdout = BufReader::new(served.0.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = line
+            .strip_prefix("listening http=")
+            .unwrap()
+            .trim()
+            .to_owned();
+        assert!(!address.ends_with(":0"), "{address}");
+
+        let mut stream = TcpStream::connect(&address).unwrap();
+        let request =
+            "GET /api/v1/last?match=plant/a/on HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+        assert!(response.contains(r#""value":false"#), "{response}");
+
+        let killed = Command::new("kill")
+            .args(["-TERM", &served.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        served.0.wait().unwrap().code()
+    });
+    assert_eq!(ended.await.unwrap(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_address_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let cluster = Cluster::new();
+    let line = cluster
+        .run("127.0.0.1:1", &["serve", "--http", &address])
+        .await
+        .failure(1);
+    assert!(line.contains(&address), "{line}");
+}

@@ -1,0 +1,377 @@
+//! A cluster of store nodes on this machine.
+
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::http::json;
+use crate::identities::Identities;
+use crate::process::{Process, Signal};
+use crate::programs::Programs;
+use crate::wait::until;
+
+/// How long a node may take from its start to its ready line, on a loaded machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a cluster may take to elect a leader.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a node may take to stop when asked: the contract's 10 s, and some for a loaded machine.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a cluster is to be.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// How many nodes, with ids from 1.
+    pub nodes: u64,
+    /// The first QUIC port; HTTP ports lie 100 above. `None` takes free ports.
+    pub base_port: Option<u16>,
+    /// The cluster's name, as in every identity.
+    pub name: String,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            nodes: 3,
+            base_port: None,
+            name: "local".to_owned(),
+        }
+    }
+}
+
+/// Store nodes of one cluster, below one folder: `identities/`, and `node-N/` and `node-N.log` each.
+#[derive(Debug)]
+pub struct LocalCluster {
+    programs: Programs,
+    identities: Identities,
+    dir: PathBuf,
+    nodes: Vec<StoreNode>,
+}
+
+/// One store node, running or not.
+#[derive(Debug)]
+pub struct StoreNode {
+    /// Its id.
+    pub id: u64,
+    /// Where it takes QUIC connections, `HOST:PORT`.
+    pub quic: String,
+    /// Where it serves health, status and metrics, `HOST:PORT`.
+    pub http: String,
+    /// Its data folder.
+    pub data: PathBuf,
+    process: Option<Process>,
+}
+
+impl LocalCluster {
+    /// Makes identities, starts every node and waits until each is ready and one leads.
+    ///
+    /// # Errors
+    /// When a program is missing, or a node does not become ready: with the end of its log.
+    pub fn start(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
+        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
+        let ports = ports(options)?;
+        let nodes = (1..=options.nodes)
+            .zip(ports)
+            .map(|(id, (quic, http))| StoreNode {
+                id,
+                quic: format!("127.0.0.1:{quic}"),
+                http: format!("127.0.0.1:{http}"),
+                data: dir.join(format!("node-{id}")),
+                process: None,
+            })
+            .collect();
+        let mut cluster = Self {
+            programs: programs.clone(),
+            identities,
+            dir: dir.to_path_buf(),
+            nodes,
+        };
+        cluster.restart_all()?;
+        cluster.leader()?;
+        Ok(cluster)
+    }
+
+    /// The identities of the cluster.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// The programs it runs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The folder of everything.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All nodes, running or not, ordered by id.
+    pub fn nodes(&self) -> &[StoreNode] {
+        &self.nodes
+    }
+
+    /// Every node's QUIC address, as `--target` takes them.
+    pub fn targets(&self) -> String {
+        let addresses: Vec<&str> = self.nodes.iter().map(|node| node.quic.as_str()).collect();
+        addresses.join(",")
+    }
+
+    /// A command that runs `program` against this cluster as identity `role/name`.
+    ///
+    /// # Errors
+    /// When the identity cannot be issued.
+    pub fn client(&self, program: &str, role: &str, name: &str) -> Result<Command> {
+        let identity = self.identities.issue(role, name, &[])?;
+        let mut command = self.programs.command(program);
+        command
+            .env("TIDEMARK_TARGET", self.targets())
+            .env("TIDEMARK_IDENTITY", identity);
+        Ok(command)
+    }
+
+    /// Waits until the running nodes agree on a running leader, and gives its id.
+    ///
+    /// # Errors
+    /// When there is none within 30 s.
+    pub fn leader(&self) -> Result<u64> {
+        until("a leader", LEADER_TIMEOUT, || {
+            let mut agreed = None;
+            for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+                let Some(leader) = json(&node.http, "/status")?["leader"].as_u64() else {
+                    return Ok(None);
+                };
+                if agreed.is_some_and(|other| other != leader) {
+                    return Ok(None);
+                }
+                agreed = Some(leader);
+            }
+            Ok(agreed.filter(|id| {
+                self.nodes
+                    .iter()
+                    .any(|n| n.id == *id && n.process.is_some())
+            }))
+        })
+    }
+
+    /// A node's status document.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub fn status(&self, id: u64) -> Result<Value> {
+        json(&self.node(id)?.http, "/status")
+    }
+
+    /// Waits until every running node has applied what the leader has committed by now.
+    ///
+    /// # Errors
+    /// When one has not within `timeout`.
+    pub fn wait_applied(&self, timeout: Duration) -> Result<u64> {
+        let leader = self.leader()?;
+        let committed = self.status(leader)?["commit_index"]
+            .as_u64()
+            .context("no commit index")?;
+        until("every node having applied", timeout, || {
+            for node in self.nodes.iter().filter(|node| node.process.is_some()) {
+                let applied = json(&node.http, "/status")?["applied_index"].as_u64();
+                if applied.is_none_or(|applied| applied < committed) {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(committed))
+        })
+    }
+
+    /// Kills node `id` with SIGKILL.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&mut self, id: u64) -> Result<()> {
+        let mut process = self
+            .node_mut(id)?
+            .process
+            .take()
+            .context("the node is not running")?;
+        process.kill()
+    }
+
+    /// Asks node `id` to stop and waits for its end; it must exit with 0.
+    ///
+    /// # Errors
+    /// When it is not running, does not end, or ends with another code.
+    pub fn stop_node(&mut self, id: u64) -> Result<()> {
+        self.signal(id, Signal::TERM)?;
+        self.wait_stopped(id)
+    }
+
+    fn wait_stopped(&mut self, id: u64) -> Result<()> {
+        let process = self.node_mut(id)?.process.take();
+        let mut process = process.context("the node is not running")?;
+        let (status, _) = process.wait(STOP_TIMEOUT)?;
+        if !status.success() {
+            bail!("node {id} ended with {status}\n{}", process.log_tail());
+        }
+        Ok(())
+    }
+
+    /// Sends `signal` to node `id`.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn signal(&self, id: u64, signal: Signal) -> Result<()> {
+        self.node(id)?
+            .process
+            .as_ref()
+            .context("the node is not running")?
+            .signal(signal)
+    }
+
+    /// Starts node `id` again with the flags it had, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn restart(&mut self, id: u64) -> Result<()> {
+        self.spawn(id)?;
+        self.wait_ready(id)
+    }
+
+    /// Starts every node that is not running, all at once (a node is ready once it knows a leader),
+    /// and waits until each is ready.
+    ///
+    /// # Errors
+    /// When one does not become ready: with the end of its log.
+    pub fn restart_all(&mut self) -> Result<()> {
+        let down: Vec<u64> = self
+            .nodes
+            .iter()
+            .filter(|n| n.process.is_none())
+            .map(|n| n.id)
+            .collect();
+        for id in &down {
+            self.spawn(*id)?;
+        }
+        down.into_iter().try_for_each(|id| self.wait_ready(id))
+    }
+
+    /// A node that ended by itself, if there is one: how, and the end of its log. It counts as not
+    /// running from then on.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn fallen(&mut self) -> Result<Option<String>> {
+        for node in &mut self.nodes {
+            let Some(process) = node.process.as_mut() else {
+                continue;
+            };
+            if let Some(status) = process.exited()? {
+                let story = format!(
+                    "{} ended with {status}\n{}",
+                    process.name(),
+                    process.log_tail()
+                );
+                node.process = None;
+                return Ok(Some(story));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Stops every running node.
+    ///
+    /// # Errors
+    /// When one does not end as it should; the others are stopped all the same.
+    pub fn stop(mut self) -> Result<()> {
+        let running: Vec<u64> = self
+            .nodes
+            .iter()
+            .filter(|n| n.process.is_some())
+            .map(|n| n.id)
+            .collect();
+        // Asked all at once: a cluster that goes down as a whole need not hand leadership around.
+        for id in &running {
+            self.signal(*id, Signal::TERM)?;
+        }
+        let ends: Vec<Result<()>> = running
+            .into_iter()
+            .map(|id| self.wait_stopped(id))
+            .collect();
+        ends.into_iter().collect()
+    }
+
+    fn spawn(&mut self, id: u64) -> Result<()> {
+        let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
+        let members: Vec<String> = self
+            .nodes
+            .iter()
+            .map(|node| format!("{}={}", node.id, node.quic))
+            .collect();
+        let log = self.dir.join(format!("node-{id}.log"));
+        let mut command = self.programs.command("store-node");
+        let node = self.node_mut(id)?;
+        command
+            .args(["run", "--id", &id.to_string(), "--data"])
+            .arg(&node.data)
+            .arg("--identity")
+            .arg(identity)
+            .args(["--listen", &node.quic, "--http", &node.http])
+            .args(["--bootstrap", &members.join(",")]);
+        node.process = Some(Process::start(&format!("node {id}"), command, &log)?);
+        Ok(())
+    }
+
+    fn wait_ready(&mut self, id: u64) -> Result<()> {
+        let process = self
+            .node_mut(id)?
+            .process
+            .as_mut()
+            .context("the node is not running")?;
+        process.wait_line(&format!("node {id} ready"), READY_TIMEOUT)?;
+        Ok(())
+    }
+
+    fn node(&self, id: u64) -> Result<&StoreNode> {
+        self.nodes
+            .iter()
+            .find(|node| node.id == id)
+            .with_context(|| format!("there is no node {id}"))
+    }
+
+    fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
+        let node = self.nodes.iter_mut().find(|node| node.id == id);
+        node.with_context(|| format!("there is no node {id}"))
+    }
+}
+
+impl StoreNode {
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+}
+
+/// A QUIC and an HTTP port for each node.
+fn ports(options: &ClusterOptions) -> Result<Vec<(u16, u16)>> {
+    let count = u16::try_from(options.nodes).context("too many nodes")?;
+    if let Some(base) = options.base_port {
+        let pair = |n: u16| Some((base.checked_add(n)?, base.checked_add(100)?.checked_add(n)?));
+        let pairs: Option<Vec<_>> = (0..count).map(pair).collect();
+        return pairs.with_context(|| format!("ports from {base} on go beyond 65535"));
+    }
+    // Held until all are chosen, so that none is given twice.
+    let sockets: Vec<(UdpSocket, TcpListener)> = (0..count)
+        .map(|_| {
+            Ok((
+                UdpSocket::bind("127.0.0.1:0")?,
+                TcpListener::bind("127.0.0.1:0")?,
+            ))
+        })
+        .collect::<std::io::Result<_>>()
+        .context("no free port")?;
+    sockets
+        .iter()
+        .map(|(udp, tcp)| Ok((udp.local_addr()?.port(), tcp.local_addr()?.port())))
+        .collect()
+}

@@ -1,0 +1,15 @@
+//! Tests of the whole system: real programs, real sockets, real disks, and a node killed in the middle.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests read and write files of their own"
+)]
+
+#[path = "system/failover.rs"]
+mod failover;
+#[path = "system/recordings.rs"]
+mod recordings;
+#[path = "system/refusals.rs"]
+mod refusals;
+#[path = "system/support.rs"]
+mod support;

@@ -1,0 +1,141 @@
+//! A cluster for one test, and what the tests ask of it.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_cluster::{ClusterOptions, LocalCluster, Process, Programs};
+use tempfile::TempDir;
+
+/// How long an agent may take to have everything acknowledged.
+pub(crate) const AGENT_TIMEOUT: Duration = Duration::from_secs(240);
+/// How long a follower may take to apply what the leader has committed.
+pub(crate) const APPLY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Readings by series and time (ns), each with the text of its value.
+pub(crate) type Readings = BTreeMap<(String, i64), String>;
+
+/// Three nodes in a temporary folder. The folder goes when the test ends.
+pub(crate) struct TestCluster {
+    pub(crate) cluster: LocalCluster,
+    pub(crate) dir: TempDir,
+}
+
+impl TestCluster {
+    pub(crate) fn start() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let cluster =
+            LocalCluster::start(&Programs::built()?, dir.path(), &ClusterOptions::default())?;
+        Ok(Self { cluster, dir })
+    }
+
+    /// Starts an agent with identity `device/NAME`, its stderr in `NAME.log`.
+    pub(crate) fn agent(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let mut command = self.cluster.client("sensor-sim", "device", name)?;
+        command.args(arguments);
+        Process::start(name, command, &self.dir.path().join(format!("{name}.log")))
+    }
+
+    /// Runs an agent to its end and gives its JSON summary.
+    pub(crate) fn run_agent(&self, name: &str, arguments: &[&str]) -> Result<serde_json::Value> {
+        summary(&mut self.agent(name, arguments)?)
+    }
+
+    /// Runs `query-app` as the operator.
+    pub(crate) fn query(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.cluster.client("query-app", "operator", "operator")?;
+        run(command.args(arguments))
+    }
+
+    /// Everything that matches `pattern`, as node `node` has it.
+    pub(crate) fn readings_on(&self, node: u64, pattern: &str) -> Result<Readings> {
+        let node = node.to_string();
+        let output = self.query(&[
+            "range",
+            pattern,
+            "--from",
+            "1970-01-01",
+            "--to",
+            "2200-01-01",
+            "--format",
+            "csv",
+            "--node",
+            &node,
+            "--timeout",
+            "120s",
+        ])?;
+        ensure!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let mut readings = Readings::new();
+        let mut reader = csv::Reader::from_reader(output.stdout.as_slice());
+        ensure!(
+            reader
+                .headers()?
+                .iter()
+                .eq(["series", "timestamp", "value"])
+        );
+        for row in reader.records() {
+            let row = row?;
+            let time = nanos(&row[1])?;
+            let repeated = readings.insert((row[0].to_owned(), time), row[2].to_owned());
+            ensure!(
+                repeated.is_none(),
+                "{} has two rows at {}",
+                &row[0],
+                &row[1]
+            );
+        }
+        Ok(readings)
+    }
+
+    /// How many readings node `node` has applied since the cluster was formed, each repetition counted.
+    pub(crate) fn applied_readings(&self, node: u64) -> Result<u64> {
+        self.cluster.status(node)?["readings"]
+            .as_u64()
+            .context("no count of readings")
+    }
+}
+
+/// Waits for an agent's end, which must be a success, and reads its JSON summary.
+pub(crate) fn summary(agent: &mut Process) -> Result<serde_json::Value> {
+    let (status, lines) = agent.wait(AGENT_TIMEOUT)?;
+    ensure!(
+        status.success(),
+        "{} ended with {status}\n{}",
+        agent.name(),
+        agent.log_tail()
+    );
+    let line = lines.last().context("the agent printed no summary")?;
+    Ok(serde_json::from_str(line)?)
+}
+
+/// Runs `command` to its end.
+pub(crate) fn run(command: &mut Command) -> Result<Output> {
+    command
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))
+}
+
+/// The exit code and the single line of stderr of a command that must fail without output.
+pub(crate) fn refusal(output: &Output) -> Result<(i32, String)> {
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(
+        output.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    ensure!(
+        !stderr.contains("panicked") && !stderr.contains("backtrace"),
+        "{stderr}"
+    );
+    Ok((output.status.code().context("killed by a signal")?, stderr))
+}
+
+fn nanos(text: &str) -> Result<i64> {
+    let zero = sensor_model::Timestamp::from_nanos(0);
+    Ok(sensor_model::Timestamp::parse(text, zero)?.as_nanos())
+}

@@ -1,0 +1,118 @@
+//! `cargo xtask test`: everything that continuous integration runs, in the order in which it is
+//! cheapest to learn of a mistake.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use local_cluster::{Profile, Programs, workspace_root};
+
+use crate::system::{PACKAGES, Plant, System, SystemOptions};
+use crate::{browser, host};
+
+/// Runs everything that continuous integration runs.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: cargo xtask test --skip-browser")]
+pub(crate) struct TestArguments {
+    /// Leave out what needs chromium and npm: the tests of the page in a browser.
+    #[arg(long)]
+    skip_browser: bool,
+}
+
+/// The dashboard's browser part is compiled for this target.
+const BROWSER_TARGET: &str = "wasm32-unknown-unknown";
+
+/// Runs every check; stops at the first that fails.
+pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
+    let root = workspace_root();
+    step("formatting", cargo(root).args(["fmt", "--all", "--check"]))?;
+    step(
+        "lints",
+        cargo(root).args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    )?;
+    host::install_target(BROWSER_TARGET)?;
+    step(
+        "lints of the browser part",
+        cargo(root)
+            .args([
+                "clippy",
+                "-p",
+                "dashboard",
+                "--lib",
+                "--target",
+                BROWSER_TARGET,
+            ])
+            .args(["--", "-D", "warnings"]),
+    )?;
+    browser::build().context("the dashboard's browser part was not built")?;
+    step(
+        "programs",
+        cargo(root).args(["build", "--workspace", "--bins"]),
+    )?;
+    if !arguments.skip_browser {
+        browser_tests(root)?;
+    }
+    step(
+        "tests",
+        cargo(root).args(["test", "--workspace", "--no-fail-fast"]),
+    )
+}
+
+/// Runs the page's tests in chromium, over a whole system of their own on free ports.
+fn browser_tests(root: &Path) -> Result<()> {
+    host::install_chromium()?;
+    let folder = root.join("dashboard/browser-tests");
+    step(
+        "packages of the browser tests",
+        host::npm_ci(&folder)?.current_dir(&folder),
+    )?;
+    let programs = Programs::build(&PACKAGES, Profile::Debug)?;
+    let dir = tempfile::tempdir()?;
+    let options = SystemOptions {
+        nodes: 3,
+        base_port: None,
+        dashboard_port: 0,
+        plant: Some(Plant {
+            devices: 6,
+            rate: 5.0,
+        }),
+    };
+    let system = System::start(&programs, dir.path(), &options)?;
+    let mut tests = Command::new("npm");
+    tests
+        .arg("test")
+        .current_dir(&folder)
+        .env("DASHBOARD_URL", system.url())
+        .env("DEMO_JSON", dir.path().join("demo.json"));
+    step("browser tests", &mut tests)?;
+    system.stop()
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// Runs one step, with its name before and its time after.
+fn step(name: &str, command: &mut Command) -> Result<()> {
+    println!("\n== {name}");
+    let start = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    if !status.success() {
+        bail!("{name} failed");
+    }
+    Ok(())
+}

@@ -21,6 +21,7 @@
 //! what can be set; [`http`] is what operators' tools see; [`cli`] is the command line. Bytes on
 //! disk and wire are in `docs/formats.md`.
 
+pub mod archive;
 pub mod charter;
 pub mod cli;
 pub mod command;
@@ -31,4 +32,5 @@ pub mod node;
 pub mod query;
 pub mod raft;
 pub mod scan;
+pub mod segments;
 pub mod state;

@@ -1,0 +1,363 @@
+//! A manifest: the replicated state as it was at one position of the log, and the segments that hold
+//! every reading up to it.
+//!
+//! It is what a node starts from, and what a follower that is too far behind is sent. Replicas that
+//! have done the same jobs have the same manifest, byte for byte.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use segment_log::{Disk, read_file, write_file_atomically};
+use sensor_model::{Pattern, Reading, SeriesDescription, TimeRange};
+use serde::{Deserialize, Serialize};
+
+/// What stands at the beginning of every manifest.
+const MAGIC: [u8; 8] = *b"TIDEMANI";
+/// The version of the format.
+const VERSION: u32 = 1;
+/// Bytes before the body: magic, version, zeros, length of the body, BLAKE3 of the body.
+const HEADER_BYTES: usize = 56;
+/// How deep a manifest's CBOR may nest.
+const DEPTH_MAX: usize = 16;
+
+/// The BLAKE3 of a sealed file: its name, and the proof of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SegmentHash(#[serde(with = "serde_bytes")] pub [u8; 32]);
+
+/// An interval of time that a segment keeps to: `start` and the `width` nanoseconds from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// The first instant, in ns since 1970-01-01 UTC: a multiple of `width`, or the earliest time there is.
+    pub start: i64,
+    /// Width in ns.
+    pub width: u64,
+}
+
+/// One segment, as manifests and commands know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    /// The BLAKE3 of the file.
+    pub hash: SegmentHash,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// Index of the command that made it. With `window` it names the segment on every replica.
+    pub created: u64,
+    /// Every reading in it was committed at or before this index; where a timestamp is repeated, the
+    /// segment of higher order counts.
+    pub order: u64,
+    /// Tombstones up to this index have been applied to it.
+    pub masked_through: u64,
+    /// The time it is of.
+    pub window: Window,
+    /// How many readings.
+    pub readings: u64,
+    /// How many series.
+    pub series: u64,
+    /// The earliest time in it, in ns.
+    pub first: i64,
+    /// The latest time in it, in ns.
+    pub last: i64,
+}
+
+/// A deleted stretch: readings of matching series in `range` that were committed before `index`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// Index of the command.
+    pub index: u64,
+    /// Which series.
+    pub pattern: Pattern,
+    /// Which time.
+    pub range: TimeRange,
+}
+
+/// How long the readings of some series are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionRule {
+    /// Which series.
+    pub pattern: Pattern,
+    /// For how long, in ns.
+    pub keep: u64,
+}
+
+/// A series, as of the manifest's position. Its id is its place in the list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeriesRecord {
+    /// Path, kind, unit, attributes.
+    pub description: SeriesDescription,
+    /// How many readings were applied, repeated timestamps counted each time.
+    pub count: u64,
+    /// The earliest time, in ns; none before the first reading.
+    pub first: Option<i64>,
+    /// The latest reading.
+    pub last: Option<Reading>,
+    /// Whether a delete may have taken `first` or `last`: then only a scan can say what they are.
+    pub is_uncertain: bool,
+}
+
+/// A producer, as of the manifest's position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerRecord {
+    /// Its name.
+    pub name: String,
+    /// The epoch of its current spool.
+    pub epoch: u64,
+    /// The sequence that comes next.
+    pub next_sequence: u64,
+    /// How many readings its spools had to drop.
+    pub dropped_readings: u64,
+}
+
+/// Where in the log a manifest stands, as consensus names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The index of the entry.
+    pub index: u64,
+    /// The term of the leader that made it.
+    pub term: u64,
+    /// That leader.
+    pub node: u64,
+    /// The membership in force there, in the bytes of consensus.
+    #[serde(with = "serde_bytes")]
+    pub members: Vec<u8>,
+}
+
+/// The state of a shard at a position, with every segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Everything but the segments is as of this entry, which sealed all that was before it.
+    pub position: Position,
+    /// The segments are as the jobs of all commands up to this index left them; at least the position's.
+    pub jobs_through: u64,
+    /// How many readings were applied.
+    pub total: u64,
+    /// By id.
+    pub series: Vec<SeriesRecord>,
+    /// Ordered by name.
+    pub producers: Vec<ProducerRecord>,
+    /// Ordered by index.
+    pub tombstones: Vec<Tombstone>,
+    /// In the order in which they were set.
+    pub retention: Vec<RetentionRule>,
+    /// Ordered by window, then by order.
+    pub segments: Vec<SegmentEntry>,
+}
+
+/// Which manifest: also its name on disk, `{position:020}-{jobs_through:020}.manifest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManifestId {
+    /// Index of its position.
+    pub position: u64,
+    /// Index of the last job done.
+    pub jobs_through: u64,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file could not be read or written.
+    #[error("{}: {source}", file.display())]
+    Disk {
+        /// The file.
+        file: PathBuf,
+        /// What the disk says.
+        source: std::io::Error,
+    },
+    /// A newer program wrote it: use that one.
+    #[error("the manifest is of version {found}; this program reads version {VERSION}")]
+    Version {
+        /// The version it carries.
+        found: u32,
+    },
+    /// It is not what was written.
+    #[error("the manifest is damaged: {reason}")]
+    Damaged {
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+impl SegmentEntry {
+    /// Names the segment on every replica.
+    pub const fn id(&self) -> SegmentId {
+        SegmentId {
+            created: self.created,
+            window: self.window,
+        }
+    }
+}
+
+/// Names a segment on every replica, before anyone has written it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SegmentId {
+    /// Index of the command that made it.
+    pub created: u64,
+    /// The time it is of.
+    pub window: Window,
+}
+
+impl Window {
+    /// The window of `width` ns that holds `time`.
+    pub fn of(time: i64, width: u64) -> Self {
+        let wide = i128::from(width.max(1));
+        let start = i128::from(time).div_euclid(wide) * wide;
+        let start = i64::try_from(start).unwrap_or(i64::MIN);
+        Self { start, width }
+    }
+
+    /// The last instant in it.
+    pub fn last(&self) -> i64 {
+        let wide = i128::from(self.width.max(1));
+        // The earliest window may begin before the earliest time there is.
+        let end = i128::from(self.start).div_euclid(wide) * wide + wide - 1;
+        i64::try_from(end).unwrap_or(i64::MAX)
+    }
+}
+
+impl Manifest {
+    /// Which one it is.
+    pub const fn id(&self) -> ManifestId {
+        ManifestId {
+            position: self.position.index,
+            jobs_through: self.jobs_through,
+        }
+    }
+
+    /// The bytes of its file.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_BYTES];
+        ciborium::into_writer(self, &mut bytes).expect("writing CBOR to memory cannot fail");
+        let (head, body) = bytes.split_at_mut(HEADER_BYTES);
+        head[..8].copy_from_slice(&MAGIC);
+        head[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        head[16..24].copy_from_slice(&(body.len() as u64).to_le_bytes());
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&head[..24]).update(body);
+        head[24..].copy_from_slice(hasher.finalize().as_bytes());
+        bytes
+    }
+
+    /// Reads the bytes of a file back.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let damaged = |reason: &str| ManifestError::Damaged {
+            reason: reason.to_owned(),
+        };
+        let (head, body) = bytes
+            .split_at_checked(HEADER_BYTES)
+            .ok_or_else(|| damaged("it is shorter than its header"))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&head[..24]).update(body);
+        if head[..8] != MAGIC {
+            return Err(damaged("it does not begin as one"));
+        }
+        if hasher.finalize().as_bytes() != &head[24..] {
+            return Err(damaged("its checksum does not hold"));
+        }
+        let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+        if version != VERSION {
+            return Err(ManifestError::Version { found: version });
+        }
+        let mut rest = body;
+        let manifest = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
+            .map_err(|error| damaged(&error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(damaged("bytes follow it"));
+        }
+        Ok(manifest)
+    }
+
+    /// Writes it into `dir`, durably, and removes older ones.
+    ///
+    /// # Errors
+    /// [`ManifestError::Disk`]; the manifests there before are still there.
+    pub fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), ManifestError> {
+        let at = |file: &Path| {
+            let file = file.to_owned();
+            move |source| ManifestError::Disk { file, source }
+        };
+        disk.create_dir_all(dir).map_err(at(dir))?;
+        let path = dir.join(self.id().to_string());
+        write_file_atomically(disk, &path, &self.encode()).map_err(at(&path))?;
+        for (id, name) in list(disk, dir)? {
+            if id < self.id() {
+                let path = dir.join(name);
+                disk.remove(&path).map_err(at(&path))?;
+            }
+        }
+        disk.sync_dir(dir).map_err(at(dir))
+    }
+
+    /// The newest manifest in `dir`, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is damaged: an older one would not go with the log any more.
+    pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, ManifestError> {
+        let Some((_, name)) = list(disk, dir)?.pop() else {
+            return Ok(None);
+        };
+        let file = dir.join(name);
+        let bytes = read_file(disk, &file).map_err(|source| ManifestError::Disk {
+            file: file.clone(),
+            source,
+        })?;
+        Self::decode(&bytes).map(Some).map_err(|error| match error {
+            ManifestError::Damaged { reason } => ManifestError::Damaged {
+                reason: format!("{}: {reason}", file.display()),
+            },
+            other => other,
+        })
+    }
+}
+
+/// The manifests in `dir`, oldest first. Other files are left alone.
+fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(ManifestId, String)>, ManifestError> {
+    let names = match disk.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => {
+            let file = dir.to_owned();
+            return Err(ManifestError::Disk { file, source });
+        }
+    };
+    let mut found: Vec<(ManifestId, String)> = names
+        .into_iter()
+        .filter_map(|name| Some((ManifestId::of_name(&name)?, name)))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+impl ManifestId {
+    fn of_name(name: &str) -> Option<Self> {
+        let (position, jobs_through) = name.strip_suffix(".manifest")?.split_once('-')?;
+        let id = Self {
+            position: position.parse().ok()?,
+            jobs_through: jobs_through.parse().ok()?,
+        };
+        (id.to_string() == name).then_some(id)
+    }
+}
+
+impl fmt::Display for ManifestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:020}-{:020}.manifest",
+            self.position, self.jobs_through
+        )
+    }
+}
+
+impl fmt::Display for SegmentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SegmentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}

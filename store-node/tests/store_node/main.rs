@@ -2,5 +2,6 @@
 
 mod cluster;
 mod log_store;
+mod segments;
 #[cfg(test)]
 mod state_model;

@@ -5,6 +5,8 @@ mod damage;
 mod fixture;
 mod library;
 mod round_trip;
+mod served;
+mod world;
 
 use std::path::Path;
 
@@ -91,7 +93,8 @@ fn small_content() -> Content {
 
 /// Floats that no encoding makes short: one is made from `at`.
 fn noise(at: u64) -> f64 {
-    f64::from_bits((at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3)
+    let mixed = (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    f64::from_bits((mixed ^ mixed >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 3)
 }
 
 fn encoded(columns: &Columns) -> Vec<u8> {

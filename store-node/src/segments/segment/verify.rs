@@ -111,3 +111,132 @@ impl Verifier<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use segment_log::fake::FakeDisk;
+    use segment_log::{Disk, OpenMode};
+    use sensor_model::{Columns, SeriesId, Values};
+
+    use super::*;
+    use crate::segments::format::directory::{self, Place};
+    use crate::segments::format::entries::NewChunk;
+    use crate::segments::format::{Footer, Outline, SegmentHead, Totals};
+    use crate::segments::manifest::{SegmentHash, Window};
+
+    const HEAD: SegmentHead = SegmentHead {
+        shard: 0,
+        created: 1,
+        window: Window {
+            start: 0,
+            width: 1_000,
+        },
+    };
+
+    fn encoded(times: Vec<i64>, values: Values) -> Vec<u8> {
+        let mut chunk = Vec::new();
+        column_codec::encode(&Columns { times, values }, &mut chunk).unwrap();
+        chunk
+    }
+
+    fn integers(values: Vec<i64>) -> Vec<u8> {
+        let times = (0..).take(values.len()).collect();
+        encoded(times, Values::I64(values))
+    }
+
+    /// What verifying says of a segment whose checksums all hold: its one chunk is `chunk`, and what is
+    /// said of it is what is true of `other`.
+    fn verify_forged(chunk: &[u8], other: &[u8]) -> Result<Written, SegmentError> {
+        let view = column_codec::parse(other).unwrap();
+        let mut entry = NewChunk::of(other, &view);
+        entry.length = u32::try_from(chunk.len()).unwrap();
+        entry.crc = crc32c::crc32c(chunk);
+        let mut block = Vec::new();
+        entry.put_last(None, &mut block);
+
+        let series = SeriesInSegment {
+            id: SeriesId(1),
+            kind: view.kind(),
+            chunks: 1,
+            readings: view.count() as u64,
+            first: view.first_time().as_nanos(),
+            last: view.last_time().as_nanos(),
+            place: Place {
+                chunks_offset: HEADER_BYTES as u64,
+                chunks_bytes: chunk.len() as u64,
+                entries_at: 0,
+                entries_bytes: u32::try_from(block.len()).unwrap(),
+                entries_crc: crc32c::crc32c(&block),
+            },
+        };
+        let mut directory = Vec::new();
+        directory::put(&series, None, HEAD.window, &mut directory);
+
+        let header = HEAD.encode();
+        let mut file = [&header[..], chunk].concat();
+        let entries_offset = file.len() as u64;
+        file.extend(&block);
+        let directory_offset = file.len() as u64;
+        file.extend(&directory);
+        let outline = Outline {
+            entries_offset,
+            directory_offset,
+            footer_offset: file.len() as u64,
+            directory_crc: crc32c::crc32c(&directory),
+            totals: Totals {
+                series: 1,
+                chunks: 1,
+                readings: series.readings,
+                first: series.first,
+                last: series.last,
+            },
+        };
+        file.extend(outline.encode());
+        let hash = SegmentHash(blake3::hash(&file).into());
+        file.extend(&Footer { outline, hash }.encode(&header)[FOOTER_HASHED_BYTES..]);
+
+        let (disk, path) = (FakeDisk::new(), Path::new("/segment"));
+        let written = disk.open(path, OpenMode::Create).unwrap();
+        written.write_all_at(&file, 0).unwrap();
+        Segment::open(&disk, path).unwrap().verify()
+    }
+
+    #[test]
+    fn what_is_said_of_a_chunk_is_compared_with_it_though_all_checksums_hold() {
+        let chunk = integers((0..40).collect());
+        assert!(verify_forged(&chunk, &chunk).is_ok());
+
+        let mut other_sum = (0..40).collect::<Vec<_>>();
+        other_sum[20] = 21;
+        let descending = encoded((0..40).rev().collect(), Values::I64(vec![0; 40]));
+        let flags = encoded((0..40).collect(), Values::Bool(vec![true; 40]));
+        let forged = [
+            (integers(other_sum), "statistics"),
+            (integers((0..39).collect()), "statistics"),
+            (descending, "ascending"),
+            (flags, "another kind"),
+            (chunk[..chunk.len() - 1].to_vec(), "cut short"),
+        ];
+        for (other, reason) in forged {
+            let error = verify_forged(&other, &chunk).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn columns_are_compared_with_the_header_of_their_chunk() {
+        let chunk = encoded(
+            (0..40).collect(),
+            Values::F64((0..40).map(f64::from).collect()),
+        );
+        let mut sum = 780_f64.to_le_bytes();
+        let at = chunk.windows(8).position(|bytes| bytes == sum).unwrap();
+        sum[0] ^= 1;
+        let mut lying = chunk.clone();
+        lying[at..at + 8].copy_from_slice(&sum);
+        let error = verify_forged(&lying, &lying).unwrap_err();
+        assert!(error.to_string().contains("sum"), "{error}");
+    }
+}

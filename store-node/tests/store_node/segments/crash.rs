@@ -82,7 +82,7 @@ impl Expected {
     }
 }
 
-/// Each fault at each operation of `work`, on disks prepared by `prepare`.
+/// No fault, then each fault at each operation of `work`, on disks prepared by `prepare`.
 fn at_every_operation(
     faults: &[Fault],
     prepare: &dyn Fn(&FakeDisk),
@@ -97,13 +97,16 @@ fn at_every_operation(
         work(&whole).unwrap();
         let operations = whole.operations() - before;
         assert!(operations >= 3, "only {operations} operations");
+        check(&whole, Ok(()));
         for fault in faults {
             for at in 1..=operations {
                 let disk = disk(seed);
                 prepare(&disk);
                 disk.inject(*fault, before + at);
                 let outcome = work(&disk);
-                struck += u64::from(!disk.fault_pending());
+                let is_struck = !disk.fault_pending();
+                assert!(outcome.is_err() || !is_struck, "the fault was overlooked");
+                struck += u64::from(is_struck);
                 let claim = format!("{fault:?} at {at} of {operations}, seed {seed}");
                 let checked = std::panic::AssertUnwindSafe(|| check(&disk, outcome));
                 if let Err(panicked) = std::panic::catch_unwind(checked) {
@@ -170,7 +173,6 @@ fn a_fault_while_a_segment_is_made_is_told_and_can_be_cleared_away() {
         &|disk| expected.make(&library(disk)?, disk).map(|_| ()),
         &|disk, outcome| {
             if outcome.is_ok() {
-                assert!(disk.fault_pending(), "the fault was overlooked");
                 assert!(expected.is_there(&disk.power_cut()));
                 return;
             }

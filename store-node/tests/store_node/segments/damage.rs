@@ -109,9 +109,14 @@ fn a_segment_cut_off_anywhere_or_grown_does_not_open() {
     }
     for more in [&[0][..], &[0; 104], &bytes] {
         let disk = FakeDisk::new();
+        // Grown while it is open.
+        put(&disk, Path::new(PATH), &bytes);
+        let segment = open(&disk).unwrap();
         put(&disk, Path::new(PATH), &[&bytes, more].concat());
         let error = open(&disk).unwrap_err();
         assert!(matches!(error, SegmentError::Damaged { .. }), "{error}");
+        let error = segment.verify().unwrap_err();
+        assert!(error.to_string().contains("length"), "{error}");
     }
 }
 

@@ -1,75 +1,18 @@
-//! A library serves what is whole, remembers what is not, and keeps to its budget of memory.
+//! A library keeps what it is told to, under names that say what it is, and keeps to its budget of memory.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
-use segment_log::fake::FakeDisk;
 use segment_log::{Disk, OpenMode, read_file};
 use sensor_model::SeriesId;
 use store_node::segments::library::Library;
 use store_node::segments::manifest::{SegmentEntry, SegmentHash, Window};
 use store_node::segments::segment::SegmentError;
-use store_node::segments::writer::{SegmentHead, SegmentWriter};
+use store_node::segments::writer::SegmentHead;
 
-use super::{
-    Content, HEAD, SECOND, encoded, entry_of, expected, f64s, put, read_all, small_content, texts,
-};
-
-const DIR: &str = "/data/shards/0/segments";
-
-/// A library on a disk of its own.
-struct World {
-    disk: FakeDisk,
-    library: Library,
-}
-
-impl World {
-    fn new() -> Self {
-        Self::with_cache(1 << 20)
-    }
-
-    fn with_cache(bytes: usize) -> Self {
-        let disk = FakeDisk::new();
-        let library = Library::open(Arc::new(disk.clone()), Path::new(DIR), bytes).unwrap();
-        Self { disk, library }
-    }
-
-    fn write(&self, name: &str, head: SegmentHead, content: &Content) -> SegmentEntry {
-        let path = self.library.incoming(name);
-        let mut writer = SegmentWriter::create(&self.disk, &path, head).unwrap();
-        for (series, columns) in content {
-            writer.push(*series, &encoded(columns)).unwrap();
-        }
-        entry_of(&writer.finish().unwrap(), head)
-    }
-
-    fn add(&self, head: SegmentHead, content: &Content) -> SegmentEntry {
-        let entry = self.write("job", head, content);
-        let unfinished = self.library.incoming("job");
-        self.library.adopt(&unfinished, &entry).unwrap();
-        entry
-    }
-
-    /// Segments of equal size, one for each index of a command.
-    fn add_many(&self, count: u64) -> Vec<SegmentEntry> {
-        let add = |created| self.add(SegmentHead { created, ..HEAD }, &small_content());
-        (1..=count).map(add).collect()
-    }
-
-    /// Everything below the library's folder.
-    fn files(&self) -> Vec<String> {
-        let mut files = Vec::new();
-        for folder in self.disk.list(Path::new(DIR)).unwrap() {
-            let names = self.disk.list(&Path::new(DIR).join(&folder));
-            let names = names.unwrap_or_default();
-            files.extend(names.into_iter().map(|name| format!("{folder}/{name}")));
-        }
-        files.sort();
-        files
-    }
-}
+use super::world::{DIR, World};
+use super::{Content, HEAD, SECOND, expected, f64s, put, read_all, small_content, texts};
 
 #[test]
 fn a_person_who_lists_the_folder_understands_it() {
@@ -266,159 +209,6 @@ fn a_segment_is_missing_by_name_or_size() {
     assert_eq!(world.library.damaged(), []);
 }
 
-/// Flips a bit of the chunk at the beginning of the segment's chunks.
-fn damage(world: &World, entry: &SegmentEntry) {
-    world.disk.flip_bit(&world.library.path(entry), 50, 3);
-}
-
-fn is_damaged<T>(outcome: Result<T, SegmentError>) -> bool {
-    matches!(outcome, Err(SegmentError::Damaged { .. }))
-}
-
-#[test]
-fn what_is_damaged_serves_nothing_until_it_is_replaced() {
-    let world = World::new();
-    let entry = world.add(HEAD, &small_content());
-    let other = world.add(SegmentHead { created: 7, ..HEAD }, &small_content());
-    let segment = world.library.segment(&entry).unwrap();
-    let chunks = world.library.chunks(&entry, SeriesId(0)).unwrap();
-    damage(&world, &entry);
-    assert_eq!(world.library.damaged(), [], "nobody has looked");
-    let error = segment.chunk(&chunks[0]).unwrap_err();
-    assert!(error.to_string().contains("20261120T100000Z"), "{error}");
-
-    // From here on nothing of it is read, whoever asks and for whatever part.
-    let reads = world.disk.reads();
-    assert!(is_damaged(segment.chunk(&chunks[0])));
-    assert!(is_damaged(segment.chunks(SeriesId(4))));
-    assert!(is_damaged(segment.verify()));
-    assert!(is_damaged(world.library.segment(&entry)));
-    assert!(is_damaged(world.library.chunks(&entry, SeriesId(0))));
-    assert_eq!(world.disk.reads(), reads);
-    let damages = world.library.damaged();
-    assert_eq!(damages.len(), 1);
-    assert_eq!(damages[0].entry, entry);
-    assert!(damages[0].range.contains(&50) && damages[0].reason.contains("checksum"));
-    world.library.segment(&other).unwrap().verify().unwrap();
-
-    // Asking to take over what is there already does not make it whole.
-    let unfinished = world.library.incoming("job");
-    let error = world.library.adopt(&unfinished, &entry).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::NotFound);
-
-    world.library.set_aside(&entry).unwrap();
-    assert!(is_damaged(world.library.segment(&entry)));
-    assert_eq!(
-        world.library.missing(std::slice::from_ref(&entry)),
-        [entry.clone()]
-    );
-    assert_eq!(world.library.damaged(), damages);
-
-    assert_eq!(world.add(HEAD, &small_content()), entry);
-    assert_eq!(world.library.damaged(), []);
-    assert!(!world.files().iter().any(|file| file.starts_with("damaged")));
-    let replaced = world.library.segment(&entry).unwrap();
-    replaced.verify().unwrap();
-    // Who still holds the old copy gets nothing from it, and cannot speak ill of the new one.
-    assert!(is_damaged(segment.chunk(&chunks[0])));
-    assert!(is_damaged(segment.verify()));
-    assert_eq!(world.library.damaged(), []);
-    world.library.chunks(&entry, SeriesId(4)).unwrap();
-}
-
-#[test]
-fn an_old_copy_found_damaged_after_it_was_replaced_is_not_held_against_the_new_one() {
-    let world = World::new();
-    let entry = world.add(HEAD, &small_content());
-    let old = world.library.segment(&entry).unwrap();
-    damage(&world, &entry);
-    assert_eq!(world.add(HEAD, &small_content()), entry);
-    assert!(is_damaged(old.verify()));
-    assert_eq!(world.library.damaged(), []);
-    world.library.segment(&entry).unwrap().verify().unwrap();
-}
-
-#[test]
-fn damage_found_at_opening_is_remembered_too() {
-    let world = World::new();
-    let entry = world.add(HEAD, &small_content());
-    world.disk.flip_bit(&world.library.path(&entry), 0, 0);
-    assert!(is_damaged(world.library.chunks(&entry, SeriesId(0))));
-    assert_eq!(world.library.damaged()[0].range, 0..44);
-    let reads = world.disk.reads();
-    assert!(is_damaged(world.library.segment(&entry)));
-    assert_eq!(world.disk.reads(), reads);
-}
-
-#[test]
-fn another_segment_under_the_name_of_one_is_damage() {
-    let world = World::new();
-    let entries = world.add_many(2);
-    let bytes = read_file(&world.disk, &world.library.path(&entries[0])).unwrap();
-    put(&world.disk, &world.library.path(&entries[1]), &bytes);
-    assert!(is_damaged(world.library.segment(&entries[1])));
-    assert_eq!(world.library.damaged()[0].entry, entries[1]);
-    world.library.segment(&entries[0]).unwrap();
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn damage_is_logged_once_and_counted() {
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let metrics = recorder.handle();
-    let is_shown = |count: u32| {
-        let line = format!("tidemark_segments_damaged {count}");
-        assert!(metrics.render().lines().any(|shown| shown == line));
-    };
-    let work = || {
-        let world = World::new();
-        let entries = world.add_many(3);
-        for entry in &entries[..2] {
-            let segment = world.library.segment(entry).unwrap();
-            damage(&world, entry);
-            for _ in 0..3 {
-                assert!(is_damaged(segment.verify()));
-                assert!(is_damaged(world.library.segment(entry)));
-            }
-            world.library.set_aside(entry).unwrap();
-        }
-        is_shown(2);
-        world.add(SegmentHead { created: 1, ..HEAD }, &small_content());
-        is_shown(1);
-        world.library.retain(&entries[2..]).unwrap();
-        is_shown(0);
-        entries
-    };
-    let entries = metrics::with_local_recorder(&recorder, || {
-        tracing::subscriber::with_default(subscriber, work)
-    });
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    for entry in &entries[..2] {
-        let hash = entry.hash.to_string();
-        let named: Vec<&str> = text.lines().filter(|line| line.contains(&hash)).collect();
-        assert_eq!(named.len(), 1, "{text}");
-        assert!(named[0].contains("ERROR") && named[0].contains("segment damaged"));
-    }
-}
-
 #[test]
 fn what_is_not_kept_is_removed_and_the_rest_is_left_alone() {
     let world = World::new();
@@ -510,24 +300,4 @@ fn threads_that_want_the_same_read_it_once() {
         4,
         "opened once, entries read once"
     );
-}
-
-#[test]
-fn a_newer_version_is_no_damage() {
-    let world = World::new();
-    let entry = world.add(HEAD, &small_content());
-    let path = world.library.path(&entry);
-    let mut bytes = read_file(&world.disk, &path).unwrap();
-    bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..44]);
-    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-    put(&world.disk, &path, &bytes);
-    for _ in 0..2 {
-        let error = world.library.segment(&entry).unwrap_err();
-        assert!(
-            matches!(error, SegmentError::NewerVersion { found: 2, .. }),
-            "{error}"
-        );
-    }
-    assert_eq!(world.library.damaged(), []);
 }

@@ -260,6 +260,7 @@ fn a_write_that_fails_fails_the_segment_for_good() {
     let chunk = encoded(&f64s(0, (0..3_000).map(noise).collect()));
     let whole = FakeDisk::new();
     assert!(write_twenty(&whole, &chunk).is_none());
+    assert!(whole.operations() > 4, "not all at the end");
     for fault in [Fault::FailWrite, Fault::NoSpace, Fault::FailSync] {
         let mut failures = 0;
         for at in 1..=whole.operations() {

@@ -48,6 +48,8 @@ pub struct Config {
     pub reserve_bytes: u64,
     /// Bytes of a log segment.
     pub segment_bytes_max: u64,
+    /// Bytes of the log up to which entries are kept for members that lack them.
+    pub log_bytes_max: u64,
     /// How long shutting down may wait for what is on its way.
     pub drain_timeout: Duration,
 }
@@ -83,6 +85,7 @@ impl Config {
             tail_cache_bytes: 32 << 20,
             reserve_bytes: 256 << 20,
             segment_bytes_max: 64 << 20,
+            log_bytes_max: 1 << 30,
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -114,6 +117,7 @@ impl Config {
             size,
         );
         let segment = check.or("segment-max", settings.segment_max.as_ref(), "64MiB", size);
+        let log = check.or("log-max", settings.log_max.as_ref(), "1GiB", size);
         let drain = check.or(
             "drain-timeout",
             settings.drain_timeout.as_ref(),
@@ -147,6 +151,7 @@ impl Config {
                 tail_cache_bytes: tail_cache?,
                 reserve_bytes: reserve?,
                 segment_bytes_max: segment?,
+                log_bytes_max: log?,
                 drain_timeout: drain?,
             })
         })();

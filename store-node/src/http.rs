@@ -119,6 +119,10 @@ fn set_gauges(status: &NodeStatus) {
     set("tidemark_series", status.series);
     set("tidemark_readings", status.readings);
     set("tidemark_disk_bytes", status.disk_bytes);
+    set("tidemark_log_held_bytes", status.log_bytes);
+    set("tidemark_log_first_index", status.log_first.unwrap_or(0));
+    set("tidemark_log_last_index", status.log_last.unwrap_or(0));
+    set("tidemark_snapshot_index", status.last_snapshot.unwrap_or(0));
     set("tidemark_uptime_ms", status.uptime_ms);
     if let Some(age) = status.age_ms {
         set("tidemark_age_ms", age);

@@ -480,3 +480,8 @@ fn serve_client(
 pub fn log_folder(data: &Path) -> PathBuf {
     data.join("log")
 }
+
+/// The folder of what is sealed of the one shard there is, within the data folder.
+pub fn shard_folder(data: &Path) -> PathBuf {
+    data.join("shards").join(SHARD.to_string())
+}

@@ -6,15 +6,14 @@
 //!
 //! - `log_store.rs` keeps the log in the segment log, `record.rs` its bytes, `index.rs` what of it is
 //!   in memory, `recovery.rs` opens it;
-//! - `state_machine.rs` applies what is committed;
+//! - `state_machine.rs` applies what is committed; a snapshot is a manifest, `position.rs` says where it
+//!   stands;
+//! - `purging.rs` decides how far the log is purged behind a manifest, `transfer.rs` brings manifests and
+//!   segments to members that lack them;
 //! - `network.rs` asks the other members, `reception.rs` answers them, `message.rs` is what they say,
 //!   `link.rs` keeps them connected;
 //! - `formation.rs` makes a cluster out of blank nodes, once;
 //! - `consensus.rs` starts all of it and stops it in order.
-//!
-//! Sealed segments, snapshots that are manifests of them, and purging the log below them will plug in
-//! at `state_machine.rs` (build, install) and `network.rs` (transfer); until then every replica keeps
-//! the whole log.
 
 mod complaints;
 pub mod consensus;
@@ -25,7 +24,9 @@ pub mod link;
 pub mod log_store;
 pub mod message;
 pub mod network;
+pub mod position;
 mod proposals;
+mod purging;
 pub mod reception;
 pub mod record;
 pub mod recovery;
@@ -33,6 +34,7 @@ mod replica;
 pub mod space;
 pub mod state_machine;
 mod status;
+pub mod transfer;
 pub mod types;
 
 pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};

@@ -127,6 +127,16 @@ pub enum ReadError {
         /// The place that was asked for.
         location: Location,
     },
+    /// The record's payload has no such bytes.
+    #[error("the record at {location} has no bytes {offset}..+{len}")]
+    Outside {
+        /// The record.
+        location: Location,
+        /// The first byte asked for.
+        offset: u32,
+        /// How many were asked for.
+        len: u32,
+    },
     /// The bytes on disk are not what was written. They are never returned.
     #[error("{}: the record at offset {} fails its checksum", file.display(), location.offset)]
     Corrupt {

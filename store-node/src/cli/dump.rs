@@ -12,12 +12,13 @@ use segment_log::{Disk, Location, OsDisk};
 
 use crate::{
     command::Command,
-    node::{SHARD, log_folder, one_line},
+    node::{SHARD, log_folder, one_line, shard_folder},
     raft::{
         record::Record,
         recovery,
         types::{Content, Entry},
     },
+    segments::manifest::Manifest,
 };
 
 pub(super) fn run(data: &Path) -> Result<ExitCode> {
@@ -26,8 +27,11 @@ pub(super) fn run(data: &Path) -> Result<ExitCode> {
 }
 
 fn dump(disk: &dyn Disk, data: &Path, out: &mut impl Write) -> Result<()> {
+    let manifest = Manifest::load(disk, &shard_folder(data).join("manifests"));
+    let manifest = manifest.map_err(|error| one_line(&error))?;
+    let base = manifest.as_ref().map(|manifest| &manifest.position);
     let mut failure = None;
-    let inspected = recovery::inspect(disk, &log_folder(data), SHARD, &mut |at, record| {
+    let inspected = recovery::inspect(disk, &log_folder(data), SHARD, base, &mut |at, record| {
         if failure.is_none() {
             failure = print(out, at, record).err();
         }

@@ -7,8 +7,9 @@ use segment_log::{Disk, OpenError, OsDisk};
 
 use crate::{
     charter::{CHARTER_FILE, Charter},
-    node::{SHARD, log_folder},
+    node::{SHARD, log_folder, shard_folder},
     raft::recovery::{self, OpenLogError},
+    segments::manifest::Manifest,
 };
 
 pub(super) fn run(data: &Path) -> Result<ExitCode> {
@@ -46,7 +47,7 @@ fn verify(disk: &dyn Disk, data: &Path, print: &mut dyn FnMut(String)) -> Result
     if !exists {
         wrong += 1;
         print(format!("missing  {}", log.display()));
-    } else if let Err(line) = verify_log(disk, &log, print) {
+    } else if let Err(line) = verify_log(disk, data, &log, print) {
         wrong += 1;
         print(line);
     }
@@ -57,8 +58,16 @@ fn verify(disk: &dyn Disk, data: &Path, print: &mut dyn FnMut(String)) -> Result
     })
 }
 
-fn verify_log(disk: &dyn Disk, log: &Path, print: &mut dyn FnMut(String)) -> Result<(), String> {
-    match recovery::inspect(disk, log, SHARD, &mut |_, _| {}) {
+fn verify_log(
+    disk: &dyn Disk,
+    data: &Path,
+    log: &Path,
+    print: &mut dyn FnMut(String),
+) -> Result<(), String> {
+    let manifest = Manifest::load(disk, &shard_folder(data).join("manifests"))
+        .map_err(|error| format!("damaged  {error}"))?;
+    let base = manifest.as_ref().map(|manifest| &manifest.position);
+    match recovery::inspect(disk, log, SHARD, base, &mut |_, _| {}) {
         Ok(found) => {
             let segments = format!("{}-{}", found.first_segment, found.last_segment);
             print(format!(
@@ -159,7 +168,7 @@ mod tests {
             reserve_bytes: 0,
             on_fatal: OnFatal::new(|line| panic!("{line}")),
         };
-        let mut opened = open(&log, &Arc::new(RwLock::new(State::new()))).expect("healthy");
+        let mut opened = open(&log, &Arc::new(RwLock::new(State::new())), None).expect("healthy");
         for index in 0..200 {
             let entry = Entry {
                 log_id: LogId {

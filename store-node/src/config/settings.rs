@@ -103,6 +103,10 @@ pub struct Settings {
     /// Bytes of a log segment [default: 64MiB]
     #[arg(long, env = "TIDEMARK_SEGMENT_MAX", value_name = "SIZE")]
     pub segment_max: Option<Setting>,
+    /// Bytes of the log up to which entries are kept for members that lack them; beyond it those
+    /// members get a snapshot [default: 1GiB]
+    #[arg(long, env = "TIDEMARK_LOG_MAX", value_name = "SIZE")]
+    pub log_max: Option<Setting>,
     /// How long shutting down waits for writes on their way, at most 8s [default: 5s]
     #[arg(long, env = "TIDEMARK_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Setting>,
@@ -135,6 +139,7 @@ impl Settings {
             tail_cache: self.tail_cache.or(file.tail_cache),
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             segment_max: self.segment_max.or(file.segment_max),
+            log_max: self.log_max.or(file.log_max),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
         }
     }

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, Phase, log_folder, one_line};
+use super::{Context, Phase, log_folder, one_line, shard_folder};
 use crate::{
+    archive::Archive,
     charter::Charter,
     config::Config,
     http::Page,
@@ -24,6 +25,7 @@ use crate::{
         network::Network,
         reception::Reception,
         recovery::{self, OpenLog, OpenedLog},
+        transfer::{Offers, folder::Folder},
         types::OnFatal,
     },
     state::State,
@@ -69,7 +71,7 @@ impl BringUp {
         stop: CancellationToken,
     ) -> Result<Option<Consensus>> {
         let state = Arc::new(RwLock::new(State::new()));
-        let log = self.open_log(&state).await?;
+        let (archive, log) = self.open_log(&state).await?;
         let Some(formed) = stop.run_until_cancelled(self.form(&log)).await else {
             return close(log).await;
         };
@@ -81,18 +83,26 @@ impl BringUp {
             }
         };
         let payloads = Arc::new(log.store.clone());
+        let segments = shard_folder(&self.config.data).join("segments");
         let parts = Parts {
             network: Network {
                 id: charter.node,
                 cluster: charter.cluster_id,
                 http: self.http.clone(),
+                address: self.address(&charter),
                 links: self.links.clone(),
+                offers: Offers::default(),
+                kept_from: watch::Sender::new(0),
             },
             charter,
             log,
             state: Arc::clone(&state),
+            archive,
+            segments: Arc::new(Folder::new(Arc::clone(&self.disk), segments)),
+            disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
+            log_bytes_max: self.config.log_bytes_max,
             on_fatal: self.on_fatal.clone(),
         };
         let consensus = Consensus::start(parts).await?;
@@ -107,8 +117,15 @@ impl BringUp {
         Ok(Some(consensus))
     }
 
-    /// Opens the log on a thread of its own: it reads everything back.
-    async fn open_log(&self, state: &Arc<RwLock<State>>) -> Result<OpenedLog> {
+    /// Where the others reach this node.
+    fn address(&self, charter: &Charter) -> String {
+        let told = charter.founders.get(&charter.node);
+        let told = told.or(self.config.advertise.as_ref()).cloned();
+        told.unwrap_or_else(|| self.config.listen.to_string())
+    }
+
+    /// Opens what is sealed, and the log above it, on a thread of its own: it reads everything back.
+    async fn open_log(&self, state: &Arc<RwLock<State>>) -> Result<(Arc<Archive>, OpenedLog)> {
         let log = OpenLog {
             disk: Arc::clone(&self.disk),
             dir: log_folder(&self.config.data),
@@ -123,6 +140,7 @@ impl BringUp {
             on_fatal: self.on_fatal.clone(),
         };
         let (state, has_charter) = (Arc::clone(state), self.charter.is_some());
+        let shard = shard_folder(&self.config.data);
         let opened = tokio::task::spawn_blocking(move || {
             if has_charter && !has_segments(&*log.disk, &log.dir)? {
                 bail!(
@@ -131,9 +149,14 @@ impl BringUp {
                     log.dir.display()
                 );
             }
-            recovery::open(&log, &state).map_err(|error| one_line(&error))
+            let archive = Archive::open(Arc::clone(&log.disk), &shard, Arc::clone(&state))
+                .map_err(|error| one_line(&error))?;
+            let manifest = archive.manifest();
+            let base = manifest.as_ref().map(|manifest| &manifest.position);
+            let opened = recovery::open(&log, &state, base).map_err(|error| one_line(&error))?;
+            Ok((Arc::new(archive), opened))
         });
-        let opened = opened.await.context("opening the log panicked")??;
+        let (archive, opened) = opened.await.context("opening the log panicked")??;
         if let Some(torn) = &opened.recovery.torn {
             info!(file = %torn.file.display(), bytes = torn.bytes, "a torn tail was cut");
         }
@@ -146,7 +169,7 @@ impl BringUp {
                 dir.display()
             );
         }
-        Ok(opened)
+        Ok((archive, opened))
     }
 
     async fn form(&self, log: &OpenedLog) -> Result<Charter, FormationError> {

@@ -15,7 +15,7 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{InitializeError, RaftError},
 };
-use segment_log::WriterThread;
+use segment_log::{Disk, WriterThread};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -25,13 +25,15 @@ use super::{
     message::ToPeer,
     network::Network,
     proposals::{self, Proposals},
+    purging,
     reception::{Reception, RunningMember, Stage},
     recovery::OpenedLog,
     replica::{Replica, Shared},
     state_machine::StateMachine,
+    transfer::{SegmentStore, Transfer},
     types::{Address, Group, OnFatal},
 };
-use crate::{charter::Charter, state::State};
+use crate::{archive::Archive, charter::Charter, state::State};
 
 /// How often the disk is asked for its free space when nothing is written.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
@@ -49,12 +51,20 @@ pub struct Parts {
     pub log: OpenedLog,
     /// The state it was applied to.
     pub state: Arc<RwLock<State>>,
+    /// The sealed part of the state: the log was opened above its manifest.
+    pub archive: Arc<Archive>,
+    /// The sealed segments on this disk.
+    pub segments: Arc<dyn SegmentStore>,
+    /// Where segments are written that come from other members.
+    pub disk: Arc<dyn Disk>,
     /// The way to the other members.
     pub network: Network,
     /// What answers them.
     pub reception: Reception,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Bytes of the log up to which it keeps entries for members that lack them.
+    pub log_bytes_max: u64,
     /// Told when consensus breaks.
     pub on_fatal: OnFatal,
 }
@@ -87,9 +97,12 @@ impl Consensus {
             .validate()
             .map_err(|error| refused(error.to_string()))?;
         let (applied_sender, applied) = watch::channel(None);
-        let machine = StateMachine::new(parts.log.machine, applied_sender);
+        let archive = parts.archive;
+        let machine = StateMachine::new(parts.log.machine, Arc::clone(&archive), applied_sender);
         let store = parts.log.store;
         let id = parts.charter.node;
+        let (network, space) = (parts.network.clone(), parts.log.space.clone());
+        let transfer = Transfer::new(store.shard(), parts.disk, parts.segments, network, space);
         let group = Group::new(
             id,
             Arc::new(config),
@@ -107,11 +120,12 @@ impl Consensus {
                 group: group.clone(),
                 store: store.clone(),
                 space: parts.log.space.clone(),
+                transfer: transfer.clone(),
             })));
         if store.is_empty() && parts.charter.founders.keys().next() == Some(&id) {
             initialise(&group, &parts.charter).await?;
         }
-        let (proposals, queue) = Proposals::new(0, parts.in_flight_bytes_max);
+        let (proposals, queue) = Proposals::new(store.shard(), parts.in_flight_bytes_max);
         let replica = Replica {
             shared: Arc::new(Shared {
                 id,
@@ -123,6 +137,7 @@ impl Consensus {
                 network: parts.network,
                 reception: parts.reception,
                 space: parts.log.space,
+                transfer,
                 proposals,
                 applied,
                 draining: AtomicBool::new(false),
@@ -136,6 +151,12 @@ impl Consensus {
                 .run_until_cancelled_owned(proposals::feed(group.clone(), queue)),
         );
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
+        tasks.spawn(purging::keep(
+            replica.clone(),
+            archive,
+            parts.log_bytes_max,
+            stop.clone(),
+        ));
         tasks.spawn(
             stop.clone()
                 .run_until_cancelled_owned(watch_space(replica.clone())),
@@ -184,6 +205,7 @@ impl Consensus {
             warn!(%error, "consensus did not end cleanly");
         }
         debug!("consensus ended");
+        shared.store.close();
         self.tasks.close();
         self.tasks.wait().await;
         debug!("the tasks around it ended");
@@ -258,10 +280,9 @@ fn config(cluster: &str) -> Config {
         max_payload_entries: 256,
         // Bytes are bounded before; this bounds messages.
         api_channel_size: Some(4096),
-        // Snapshots and purging come with sealed segments and will be driven by bytes, by us.
+        // There is a snapshot whenever a manifest is made, and purging is driven by bytes, by us.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
-        install_snapshot_timeout: 600_000,
         ..Config::default()
     }
 }

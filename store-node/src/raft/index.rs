@@ -186,6 +186,25 @@ impl LogIndex {
         }
     }
 
+    /// Whether the entry at `index` and all before it are written; entries that were purged count.
+    pub(super) fn is_written(&self, index: u64) -> bool {
+        let Some(at) = index.checked_sub(self.first) else {
+            return true;
+        };
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        // Entries are written in their order.
+        self.locations
+            .get(at)
+            .is_some_and(|location| *location != UNWRITTEN)
+    }
+
+    /// The log segment of the first entry held; later than any if it is not written, or there is none.
+    pub(super) fn first_segment(&self) -> u64 {
+        self.locations
+            .front()
+            .map_or(UNWRITTEN.segment, |location| location.segment)
+    }
+
     /// Where the entry at `index` is to be had, if it is part of the log.
     pub(super) fn find(&self, index: u64) -> Option<Found> {
         let id = self.id(index)?;
@@ -341,7 +360,7 @@ mod tests {
         fn the_index_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
             let mut index = LogIndex::new(500);
             let mut model: Vec<Entry> = Vec::new();
-            let (mut first, mut term) = (0u64, 1u64);
+            let (mut first, mut term, mut written) = (0u64, 1u64, 0u64);
             for step in steps {
                 let end = first + model.len() as u64;
                 match step {
@@ -356,12 +375,14 @@ mod tests {
                         let ids: Vec<LogId> = model.iter().map(|entry| entry.log_id).collect();
                         let places: Vec<Location> = ids.iter().map(|id| place(id.index)).collect();
                         index.written(&ids, &places);
+                        written = end;
                         prop_assert!(index.cached() <= 500);
                     }
                     Step::TruncateAfter(last) if last >= first && last < end => {
                         let keep = usize::try_from(last - first).expect("small") + 1;
                         index.truncate_after(Some(&model[keep - 1].log_id));
                         model.truncate(keep);
+                        written = written.min(last + 1);
                     }
                     Step::Purge(upto) if upto >= first && upto < end => {
                         let gone = usize::try_from(upto - first).expect("small") + 1;
@@ -370,6 +391,9 @@ mod tests {
                         first = upto + 1;
                     }
                     Step::TruncateAfter(_) | Step::Purge(_) => {}
+                }
+                for at in 0..=first + model.len() as u64 {
+                    prop_assert_eq!(index.is_written(at), at < first.max(written));
                 }
                 prop_assert_eq!(index.end(), first + model.len() as u64);
                 prop_assert_eq!(index.first(), model.first().map(|entry| entry.log_id.index));

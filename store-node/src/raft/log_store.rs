@@ -10,17 +10,20 @@
 //!   such records only means that a restarted node learns from the leader what it knew before.
 //! - A truncation is a record as well, and needs no sync of its own: if it is lost, the entries it
 //!   took back are uncommitted still, and are taken back again.
-//! - Purged entries leave the index; their segments stay on disk, as queries read from them. The
-//!   files will go when sealed segments hold their readings.
+//! - Purged entries leave the index at once, and the disk a log segment at a time: `log_store/purge.rs`.
+//! - Queries read chunks back, jobs wait until what they write about is synced: `log_store/payloads.rs`.
 //! - After a failed write or sync this node must not go on: [`OnFatal`] is told, once and clearly.
+
+mod payloads;
+mod purge;
 
 use std::{
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds, RangeInclusive},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -37,9 +40,8 @@ use super::{
     index::{Found, LogIndex, content_bytes},
     record::{self, HEADER_BYTES, Record},
     space::Space,
-    types::{Content, Entry, LogId, OnFatal, Types, Vote},
+    types::{Entry, LogId, OnFatal, Types, Vote},
 };
-use crate::state::{PayloadError, Payloads};
 
 /// Entries are handed out in runs of about so many bytes, for replication and for applying: as much
 /// as one frame carries.
@@ -55,11 +57,13 @@ pub struct LogStore {
 struct Shared {
     shard: u32,
     index: Mutex<LogIndex>,
+    /// Signalled when entries were written, and when no more will be.
+    written: Condvar,
+    /// Whether no more entries will be written: the log has failed, or the node stops.
+    is_closed: AtomicBool,
     writer: GroupWriter,
     space: Space,
     on_fatal: OnFatal,
-    /// Bytes of records written since the log was opened, and what it held then.
-    bytes: AtomicU64,
 }
 
 impl LogStore {
@@ -70,24 +74,40 @@ impl LogStore {
         writer: GroupWriter,
         space: Space,
         on_fatal: OnFatal,
-        bytes: u64,
     ) -> Self {
         let shared = Shared {
             shard,
             index: Mutex::new(index),
+            written: Condvar::new(),
+            is_closed: AtomicBool::new(false),
             writer,
             space,
             on_fatal,
-            bytes: AtomicU64::new(bytes),
         };
         Self {
             shared: Arc::new(shared),
         }
     }
 
-    /// Bytes of records in the log.
+    /// The shard it is the log of.
+    pub fn shard(&self) -> u32 {
+        self.shared.shard
+    }
+
+    /// Bytes of the log on disk.
     pub fn bytes(&self) -> u64 {
-        self.shared.bytes.load(Ordering::Relaxed)
+        self.shared.writer.reader().bytes()
+    }
+
+    /// The indexes of the first and the last entry that the log holds.
+    pub fn held(&self) -> Option<(u64, u64)> {
+        let index = self.index();
+        Some((index.first()?, index.last()?.index))
+    }
+
+    /// Lets go whoever waits for entries to be written: none will be any more.
+    pub fn close(&self) {
+        self.shared.close();
     }
 
     /// Whether the log holds an entry, or held one that was purged.
@@ -103,6 +123,11 @@ impl LogStore {
 
     fn index(&self) -> MutexGuard<'_, LogIndex> {
         self.shared.lock()
+    }
+
+    /// Submits the record of a truncation.
+    pub(super) fn submit_truncation(&self, last: Option<&LogId>) {
+        self.submit_buffered(record::truncate(self.shared.shard, last));
     }
 
     /// Submits records whose completion nobody waits for.
@@ -180,13 +205,19 @@ impl Shared {
 
     fn count(&self, records: &[Vec<Bytes>]) {
         let bytes: usize = records.iter().flatten().map(Bytes::len).sum();
-        let bytes = bytes as u64;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.space.note_written(bytes);
+        self.space.note_written(bytes as u64);
+    }
+
+    fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        // Whoever looked before this and waits after it would wait for ever.
+        drop(self.lock());
+        self.written.notify_all();
     }
 
     /// Says that this node must not go on, unless it is stopping anyway.
     fn failed(&self, error: &WriteError) {
+        self.close();
         let line = match error {
             WriteError::Stopped => return,
             WriteError::NoSpace { file } => format!(
@@ -272,6 +303,7 @@ impl RaftLogStorage<Types> for LogStore {
             let result = match result {
                 Ok(locations) => {
                     shared.lock().written(&ids, &locations);
+                    shared.written.notify_all();
                     Ok(())
                 }
                 Err(error) => {
@@ -288,13 +320,13 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         self.index().truncate_after(last.as_ref());
-        self.submit_buffered(record::truncate(self.shared.shard, last.as_ref()));
+        self.submit_truncation(last.as_ref());
         Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         self.index().purge(&upto);
-        self.submit_buffered(record::purge(self.shared.shard, &upto));
+        self.submit_purge(&upto);
         Ok(())
     }
 }
@@ -348,34 +380,6 @@ impl RaftLogReader<Types> for LogStore {
     async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> io::Result<Vec<LogId>> {
         let (from, to) = (range.start().index, range.end().index);
         Ok(self.index().last_of_each_leader(from, to))
-    }
-}
-
-impl Payloads for LogStore {
-    fn payload(&self, index: u64) -> Result<Bytes, PayloadError> {
-        let absent = PayloadError::Absent { index };
-        let found = self.index().find(index);
-        let location = match found {
-            Some(Found::Cached(entry)) => {
-                return match entry.payload {
-                    Content::Normal(payload) => Ok(payload.0),
-                    Content::Blank | Content::Membership(_) => Err(absent),
-                };
-            }
-            Some(Found::Written { location, .. }) => location,
-            None => return Err(absent),
-        };
-        let reader = self.shared.writer.reader();
-        let record = reader
-            .read(location)
-            .map_err(|source| PayloadError::Log { index, source })?;
-        match record::decode(self.shared.shard, &record) {
-            Ok(Record::Entry(Entry {
-                log_id,
-                payload: Content::Normal(payload),
-            })) if log_id.index == index => Ok(payload.0),
-            _ => Err(absent),
-        }
     }
 }
 

@@ -1,18 +1,13 @@
 //! The asking side of the consensus conversation: what the library calls to reach another member.
 //!
-//! Appends are pipelined: requests are written as fast as the stream takes them, answers come back
-//! in order, and the oldest request without an answer bounds how long a half-dead peer can hold the
-//! session. Everything of a session lives in the one stream that is handed to the library, so that
-//! dropping it ends the session at once; nothing of an old session can take a request that belongs
-//! to the next.
+//! Votes are a question and an answer each. Appends are pipelined (`network/session.rs`), snapshots are
+//! offered for the other side to fetch (`transfer/offer.rs`).
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+mod session;
 
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use openraft::{
     OptionalSend, RaftNetworkFactory, RaftNetworkV2,
@@ -20,26 +15,26 @@ use openraft::{
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::{Backoff, RPCOption},
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
-        StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
-        VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
+        TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
+        VoteResponse,
     },
 };
+use session::Session;
 use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
     link::{Link, Links, NotConnected},
-    message::{self, Assurance, FromPeer, Position, Refusal, ToPeer},
-    state_machine::{NoSnapshot, StoredSnapshot},
+    message::{Assurance, FromPeer, Refusal, ToPeer},
+    state_machine::StoredSnapshot,
+    transfer::{self, Offers},
     types::{Address, LogId, Types},
 };
+use crate::segments::manifest::Manifest;
 
-/// How long a request may go without an answer before the session is given up. Longer than a slow
-/// disk takes to sync, shorter than anybody would wait.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a session waits for a connection before the library is told to back off.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
@@ -52,8 +47,15 @@ pub struct Network {
     pub cluster: Uuid,
     /// Where it serves HTTP, for the others' status pages.
     pub http: String,
+    /// Where it is reached by the others, `HOST:PORT`.
+    pub address: String,
     /// Connections to the other members.
     pub links: Links,
+    /// Snapshots that are on offer to other members.
+    pub offers: Offers,
+    /// The first entry that is kept for members that are behind, however far: who is further behind
+    /// than this gets a snapshot instead of entries.
+    pub kept_from: watch::Sender<u64>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -75,6 +77,7 @@ impl Network {
                 http: self.http.clone(),
             },
             link: self.links.link(target, &address.quic),
+            network: self.clone(),
         }
     }
 }
@@ -84,6 +87,7 @@ impl Network {
 pub struct Client {
     hello: ToPeer,
     link: Link,
+    network: Network,
 }
 
 /// Why a question has no answer.
@@ -107,11 +111,14 @@ pub enum AskError {
     /// No answer came in time.
     #[error("no answer within {0:?}")]
     Late(Duration),
+    /// The member lacks entries that are not kept for it any longer.
+    #[error("the member is too far behind: it gets a snapshot")]
+    Behind,
 }
 
 impl AskError {
     /// In the library's words: whether it should back off before trying again.
-    fn into_rpc(self) -> RPCError<Types> {
+    pub(super) fn into_rpc(self) -> RPCError<Types> {
         match self {
             Self::NotConnected(_) | Self::Refused(_) => {
                 RPCError::Unreachable(Unreachable::new(&self))
@@ -128,10 +135,8 @@ impl Client {
     /// Safe for the connection; whether the question arrived is not known.
     pub async fn ask(&self, question: &ToPeer, patience: Duration) -> Result<FromPeer, AskError> {
         let asking = async {
-            let (mut sender, mut receiver) = self.open(patience).await?;
-            sender.queue(question, &[]).map_err(SendError::from)?;
-            sender.finish().await?;
-            self.answer(&mut receiver).await
+            let mut answers = self.begin(question, patience).await?;
+            self.answer(&mut answers).await
         };
         match timeout(patience, asking).await {
             Ok(outcome) => outcome,
@@ -153,6 +158,37 @@ impl Client {
         }
     }
 
+    /// Asks a question that has many answers, waiting up to `patience` for a connection. Dropping
+    /// what it returns tells the member that nobody waits any more.
+    ///
+    /// # Cancel safety
+    /// As [`ask`](Self::ask).
+    pub(super) async fn begin(
+        &self,
+        question: &ToPeer,
+        patience: Duration,
+    ) -> Result<FrameReceiver, AskError> {
+        let (mut sender, receiver) = self.open(patience).await?;
+        sender.queue(question, &[]).map_err(SendError::from)?;
+        sender.finish().await?;
+        Ok(receiver)
+    }
+
+    /// The member that is asked.
+    pub(super) fn target(&self) -> u64 {
+        self.link.target()
+    }
+
+    /// Whether a question would reach the member.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
+    /// The node that asks.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// A stream whose first message, not yet written, says who we are.
     async fn open(&self, patience: Duration) -> Result<(FrameSender, FrameReceiver), AskError> {
         let (mut sender, receiver) = self.link.open(patience).await?;
@@ -160,13 +196,25 @@ impl Client {
         Ok((sender, receiver))
     }
 
-    async fn answer(&self, receiver: &mut FrameReceiver) -> Result<FromPeer, AskError> {
+    /// The next answer to a question.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(super) async fn answer(&self, receiver: &mut FrameReceiver) -> Result<FromPeer, AskError> {
+        Ok(self.answer_with_body(receiver).await?.0)
+    }
+
+    /// As [`answer`](Self::answer), with the bytes that come with it.
+    pub(super) async fn answer_with_body(
+        &self,
+        receiver: &mut FrameReceiver,
+    ) -> Result<(FromPeer, Bytes), AskError> {
         match receiver.receive().await? {
             Some((FromPeer::Refused(refusal), _)) => {
                 warn_refused(&self.link, &refusal);
                 Err(refusal.into())
             }
-            Some((answer, _)) => Ok(answer),
+            Some(answer) => Ok(answer),
             None => Err(AskError::Unfit),
         }
     }
@@ -204,7 +252,7 @@ fn warn_refused(link: &Link, refusal: &Refusal) {
 }
 
 impl RaftNetworkV2<Types> for Client {
-    type SnapshotData = NoSnapshot;
+    type SnapshotData = Arc<Manifest>;
 
     /// Not used by the library, which appends through [`stream_append`](Self::stream_append).
     async fn append_entries(
@@ -258,14 +306,27 @@ impl RaftNetworkV2<Types> for Client {
             .await
     }
 
+    /// Takes as long as it takes: the library's limit is for a request and its answer.
     async fn full_snapshot(
         &mut self,
-        _vote: VoteOf<Types>,
+        vote: VoteOf<Types>,
         snapshot: StoredSnapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        match snapshot.snapshot {}
+        let taken_over = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            taken_over = transfer::offer(self, vote, snapshot) => taken_over,
+        };
+        match taken_over {
+            Ok(vote) => Ok(SnapshotResponse::new(vote)),
+            Err(error) => {
+                if self.link.is_due(&error.to_string()) {
+                    warn!(peer = self.target(), %error, "a snapshot was not taken over, trying on");
+                }
+                Err(error.into_rpc().into())
+            }
+        }
     }
 
     async fn transfer_leader(
@@ -290,126 +351,4 @@ impl RaftNetworkV2<Types> for Client {
         // The link dials by itself; asking it costs nothing, so asking often is fine.
         Some(Backoff::new(std::iter::repeat(CONNECT_PATIENCE)))
     }
-}
-
-/// A request on its way: what to conclude from a plain "yes", and since when.
-#[derive(Debug)]
-struct Awaited {
-    previous: Option<LogId>,
-    since: Instant,
-}
-
-type Awaiting = Arc<Mutex<VecDeque<Awaited>>>;
-
-/// One session of appends.
-struct Session<'s> {
-    client: &'s Client,
-    /// Writes requests until there are no more; `None` once it is done.
-    sending: Option<BoxFuture<'s, Result<(), SendError>>>,
-    receiver: FrameReceiver,
-    awaiting: Awaiting,
-}
-
-impl<'s> Session<'s> {
-    fn answers<S>(
-        client: &'s Client,
-        requests: S,
-        sender: FrameSender,
-        receiver: FrameReceiver,
-    ) -> BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>
-    where
-        S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
-    {
-        let awaiting = Awaiting::default();
-        let session = Self {
-            client,
-            sending: Some(send_all(requests, sender, Arc::clone(&awaiting)).boxed()),
-            receiver,
-            awaiting,
-        };
-        futures::stream::unfold(Some(session), |session| async {
-            let mut session = session?;
-            match session.next().await {
-                Ok(None) => None,
-                Ok(Some(Ok(last))) => Some((Ok(Ok(last)), Some(session))),
-                Ok(Some(Err(refused))) => Some((Ok(Err(refused)), None)),
-                Err(error) => Some((Err(error.into_rpc()), None)),
-            }
-        })
-        .boxed()
-    }
-
-    /// The next answer; `None` once every request is answered and no more come.
-    async fn next(&mut self) -> Result<Option<StreamAppendResult<Types>>, AskError> {
-        loop {
-            let oldest = oldest(&self.awaiting);
-            if self.sending.is_none() && oldest.is_none() {
-                return Ok(None);
-            }
-            // An answer may be awaited by the time the wait below ends, so look again then.
-            let deadline = oldest.unwrap_or_else(Instant::now) + ANSWER_PATIENCE;
-            tokio::select! {
-                sent = poll_some(&mut self.sending) => {
-                    self.sending = None;
-                    sent?;
-                }
-                answer = self.client.answer(&mut self.receiver) => {
-                    return self.conclude(answer?).map(Some);
-                }
-                () = sleep_until(deadline) => {
-                    if oldest.is_some() {
-                        return Err(AskError::Late(ANSWER_PATIENCE));
-                    }
-                }
-            }
-        }
-    }
-
-    fn conclude(&self, answer: FromPeer) -> Result<StreamAppendResult<Types>, AskError> {
-        let answered = lock(&self.awaiting).pop_front().ok_or(AskError::Unfit)?;
-        match answer {
-            FromPeer::Appended(last) => Ok(Ok(last.map(LogId::from))),
-            FromPeer::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote.into()))),
-            FromPeer::Conflict(at) if answered.previous.map(Position::from) == Some(at) => {
-                Ok(Err(StreamAppendError::Conflict(at.into())))
-            }
-            _ => Err(AskError::Unfit),
-        }
-    }
-}
-
-/// Writes every request, as fast as the stream takes them, and ends it.
-async fn send_all<S>(
-    mut requests: S,
-    mut sender: FrameSender,
-    awaiting: Awaiting,
-) -> Result<(), SendError>
-where
-    S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
-{
-    while let Some(request) = requests.next().await {
-        let awaited = Awaited {
-            previous: request.prev_log_id,
-            since: Instant::now(),
-        };
-        lock(&awaiting).push_back(awaited);
-        let (head, body) = message::append(&request);
-        sender.send(&head, &body).await?;
-    }
-    sender.finish().await
-}
-
-async fn poll_some<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-fn oldest(awaiting: &Awaiting) -> Option<Instant> {
-    lock(awaiting).front().map(|awaited| awaited.since)
-}
-
-fn lock(awaiting: &Awaiting) -> std::sync::MutexGuard<'_, VecDeque<Awaited>> {
-    awaiting.lock().unwrap_or_else(PoisonError::into_inner)
 }

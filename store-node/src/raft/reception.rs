@@ -4,19 +4,19 @@
 //! stands, or takes a new cluster's identity from the founder; after that every stream must first name
 //! the cluster and this node, so that a foreign or wiped node gets a clear refusal and no say.
 
+mod appends;
+
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
 use openraft::{
     ReadPolicy,
     async_runtime::watch::WatchReceiver,
     errors::{LinearizableReadError, RaftError},
-    raft::{AppendEntriesRequest, TransferLeaderRequest},
+    raft::TransferLeaderRequest,
 };
 use store_wire::{
     endpoint::Connection,
@@ -33,13 +33,11 @@ use uuid::Uuid;
 use super::{
     complaints::Complaints,
     log_store::LogStore,
-    message::{self, Assurance, BadAppend, Founders, FromPeer, Refusal, Standing, ToPeer},
-    space::{Room, Space},
-    types::{Group, LogId, Types},
+    message::{Assurance, Founders, FromPeer, Refusal, Standing, ToPeer},
+    space::Space,
+    transfer::Transfer,
+    types::{Group, LogId},
 };
-
-/// Answers to acknowledge in one write: as many as the library has ready, up to this.
-const ANSWERS_TOGETHER_MAX: usize = 64;
 
 /// Answers other members. Clones are the same.
 #[derive(Clone)]
@@ -91,6 +89,8 @@ pub struct RunningMember {
     pub store: LogStore,
     /// Whether the disk has room.
     pub space: Space,
+    /// Gives and takes sealed segments.
+    pub transfer: Transfer,
 }
 
 /// The founder's word: write this cluster down, then answer.
@@ -188,7 +188,7 @@ impl Reception {
                 to,
                 http,
             } => match self.admit(cluster, from, to, http) {
-                Ok(member) => return self.converse(&member, sender, receiver).await,
+                Ok(member) => return self.converse(&member, from, sender, receiver).await,
                 Err(refusal) => FromPeer::Refused(refusal),
             },
             _ => malformed("the first message is not a greeting"),
@@ -296,6 +296,7 @@ impl Reception {
     async fn converse(
         &self,
         member: &RunningMember,
+        from: u64,
         mut sender: FrameSender,
         mut receiver: FrameReceiver,
     ) -> Result<(), StreamError> {
@@ -304,8 +305,9 @@ impl Reception {
         let answer = match receiver.receive::<ToPeer>().await? {
             None => return Ok(()),
             Some((first @ ToPeer::Append { .. }, body)) => {
-                let requests = Requests::new(id, member.space.clone(), (first, body), receiver);
-                return append(member, requests, sender).await;
+                let space = member.space.clone();
+                let requests = appends::Requests::new(id, space, (first, body), receiver);
+                return appends::append(member, requests, sender).await;
             }
             Some((ToPeer::Vote(candidacy), _)) => {
                 let answer = member.group.vote(candidacy.into()).await;
@@ -324,6 +326,14 @@ impl Reception {
                     }
                     Err(_) => stopping(),
                 }
+            }
+            Some((ToPeer::Install(install), _)) => {
+                let transfer = &member.transfer;
+                let installed = transfer.install(&member.group, from, install, &mut sender);
+                return Ok(installed.await?);
+            }
+            Some((ToPeer::Fetch { file, offset }, _)) => {
+                return Ok(member.transfer.serve(file, offset, &mut sender).await?);
             }
             Some((ToPeer::Greet, _)) => FromPeer::Greeted,
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
@@ -374,99 +384,6 @@ pub(super) async fn read_index(group: &Group, assurance: Assurance) -> Option<Fr
             Some(FromPeer::NotLeader(None))
         }
         Err(RaftError::Fatal(_)) => None,
-    }
-}
-
-/// Passes a session of appends on to the library, and its answers back, in order.
-async fn append(
-    member: &RunningMember,
-    requests: Requests,
-    mut sender: FrameSender,
-) -> Result<(), StreamError> {
-    let (id, refusal) = (requests.id, Arc::clone(&requests.refusal));
-    let answers = member.group.stream_append(requests.into_stream());
-    let mut answers = std::pin::pin!(answers.ready_chunks(ANSWERS_TOGETHER_MAX));
-    while let Some(ready) = answers.next().await {
-        for answer in ready {
-            let answer = answer.map_or_else(
-                |_| FromPeer::Refused(Refusal::Stopping { id }),
-                FromPeer::from,
-            );
-            sender.queue(&answer, &[]).map_err(SendError::from)?;
-        }
-        sender.flush().await?;
-    }
-    if let Some(refusal) = refusal.get() {
-        let refusal = FromPeer::Refused(refusal.clone());
-        sender.send(&refusal, &[]).await?;
-    }
-    Ok(sender.finish().await?)
-}
-
-/// Reads the requests of a session, until they end or one is refused.
-struct Requests {
-    id: u64,
-    space: Space,
-    first: Option<(ToPeer, Bytes)>,
-    receiver: FrameReceiver,
-    refusal: Arc<OnceLock<Refusal>>,
-}
-
-impl Requests {
-    fn new(id: u64, space: Space, first: (ToPeer, Bytes), receiver: FrameReceiver) -> Self {
-        Self {
-            id,
-            space,
-            first: Some(first),
-            receiver,
-            refusal: Arc::default(),
-        }
-    }
-
-    fn into_stream(self) -> impl Stream<Item = AppendEntriesRequest<Types>> + Send + 'static {
-        futures::stream::unfold(self, |mut requests| async {
-            match requests.next().await {
-                Ok(request) => request.map(|request| (request, requests)),
-                Err(refusal) => {
-                    warn!(%refusal, "entries were refused");
-                    // Set once: the stream ends here.
-                    drop(requests.refusal.set(refusal));
-                    None
-                }
-            }
-        })
-    }
-
-    async fn next(&mut self) -> Result<Option<AppendEntriesRequest<Types>>, Refusal> {
-        let next = match self.first.take() {
-            Some(first) => Some(first),
-            // A stream that breaks ends the session; the leader begins another.
-            None => self.receiver.receive::<ToPeer>().await.unwrap_or_default(),
-        };
-        let (vote, previous, committed, heads, body) = match next {
-            None => return Ok(None),
-            Some((
-                ToPeer::Append {
-                    vote,
-                    previous,
-                    committed,
-                    entries,
-                },
-                body,
-            )) => (vote, previous, committed, entries, body),
-            Some(_) => return Err(not_understood("something else among appends")),
-        };
-        if !heads.is_empty() && self.space.room() == Room::Exhausted {
-            return Err(Refusal::NoSpace { id: self.id });
-        }
-        let entries = message::entries(previous, &heads, body)
-            .map_err(|error: BadAppend| not_understood(&error.to_string()))?;
-        Ok(Some(AppendEntriesRequest {
-            vote: vote.into(),
-            prev_log_id: previous.map(LogId::from),
-            leader_commit: committed.map(LogId::from),
-            entries,
-        }))
     }
 }
 

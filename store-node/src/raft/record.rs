@@ -32,7 +32,7 @@ const CONTENT_MEMBERSHIP: u8 = 2;
 /// One record, read back.
 #[derive(Debug, PartialEq)]
 pub enum Record {
-    /// A promise this node made. The last one counts.
+    /// A promise this node made. The greatest counts.
     Vote(Vote),
     /// The entry that follows the last one.
     Entry(Entry),

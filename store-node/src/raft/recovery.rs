@@ -1,40 +1,48 @@
-//! Opens the consensus log: one pass over its records rebuilds the index and the replicated state.
+//! Opens the consensus log: one pass over its records rebuilds the index and, above the newest
+//! manifest, the replicated state.
 //!
 //! What the records add up to:
 //!
-//! - the last vote is the promise in force;
+//! - the greatest vote is the promise in force;
 //! - an entry follows the last one that was not taken back;
 //! - a truncation takes back what follows its position, which was never committed;
-//! - entries up to a `committed` record are applied as it is met, so that memory holds no more than
-//!   what was in flight when the record before it was written;
+//! - a purge, or the manifest itself, says that entries up to its position are no longer needed; where
+//!   the log ended before it, a manifest was installed, and the log goes on after it;
+//! - entries above the manifest and up to a `committed` record are applied as it is met, so that memory
+//!   holds no more than what was in flight when the record before it was written;
 //! - entries after the last `committed` record are kept, not applied: whether they are committed is
 //!   for the leader to say.
 //!
-//! Anything that contradicts itself is damage, and the log is not opened.
+//! Anything that contradicts itself is damage, and so is an entry that neither the log nor the manifest
+//! holds; the log is not opened. What a machine that stopped half way can have left is put right: entries
+//! that the manifest holds too are passed over, entries of another branch than the manifest's, which
+//! were never committed, are taken back.
+
+mod replay;
 
 use std::{
-    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
 use bytes::Bytes;
+use replay::{Applying, Replay, Replayed, Settle};
 use segment_log::{
     Disk, Group, GroupOptions, GroupWriter, Location, OpenError, Options, Recovery, SegmentLog,
-    VisitError, WriteObserver, WriterThread,
+    WriteObserver, WriterThread,
 };
 use tracing::info;
 
 use super::{
-    index::LogIndex,
     log_store::LogStore,
-    record::{self, Record},
+    position::Place,
+    record::{self, Record, RecordError},
     space::Space,
     state_machine::Machine,
-    types::{Entry, LogId, OnFatal},
+    types::OnFatal,
 };
-use crate::state::State;
+use crate::{segments::manifest::Position, state::State};
 
 /// The writer's queue is so large that no submission ever waits for room in it: proposals are
 /// bounded by permits, and a follower has at most 64 requests of 1 MiB on their way to the disk.
@@ -74,23 +82,46 @@ pub struct OpenedLog {
     pub recovery: Recovery,
 }
 
-/// Opens or creates the log, applying what is known to be committed to `state`.
-pub fn open(log: &OpenLog, state: &Arc<RwLock<State>>) -> Result<OpenedLog, OpenLogError> {
-    let mut replay = Replay::new(log.shard, log.tail_cache_bytes, Arc::clone(state));
+/// Opens or creates the log, applying what is known to be committed to `state`, which is as of the
+/// newest manifest, at `base`; empty if there is none.
+///
+/// # Errors
+/// See [`OpenLogError`]; the log is as it was, and `state` is of no use.
+pub fn open(
+    log: &OpenLog,
+    state: &Arc<RwLock<State>>,
+    base: Option<&Position>,
+) -> Result<OpenedLog, OpenLogError> {
+    let base = place(log.shard, base)?;
+    let at = base.as_ref().map(|base| base.id);
+    let mut replay = Replay::new(
+        log.shard,
+        base,
+        log.tail_cache_bytes,
+        Arc::clone(state),
+        Applying::Committed,
+    );
     let (segments, recovery) = SegmentLog::open(
         Arc::clone(&log.disk),
         &log.dir,
         log.options.clone(),
-        &mut |location, bytes| replay.visit(location, bytes),
+        &mut |location, bytes| {
+            let record = record::decode(log.shard, &Bytes::copy_from_slice(bytes))?;
+            Ok(replay.take(location, record)?)
+        },
     )?;
-    let (index, machine) = replay.finish()?;
+    let Replayed {
+        index,
+        machine,
+        settle,
+    } = replay.finish()?;
     info!(
+        manifest = ?at.map(|id| id.index),
         last = ?index.last().map(|id| id.index),
         applied = ?machine.applied().map(|id| id.index),
         records = recovery.records,
         "consensus log opened"
     );
-    let bytes = segments.bytes();
     let group = GroupOptions {
         queue_bytes_max: QUEUE_BYTES_MAX,
         ..GroupOptions::default()
@@ -99,7 +130,13 @@ pub fn open(log: &OpenLog, state: &Arc<RwLock<State>>) -> Result<OpenedLog, Open
         GroupWriter::spawn(segments, group, SyncMetrics).map_err(OpenLogError::Thread)?;
     let space = Space::new(Arc::clone(&log.disk), &log.dir, log.reserve_bytes);
     let on_fatal = log.on_fatal.clone();
-    let store = LogStore::new(log.shard, index, writer, space.clone(), on_fatal, bytes);
+    let store = LogStore::new(log.shard, index, writer, space.clone(), on_fatal);
+    if let Settle::TakeBack(last) = settle {
+        store.submit_truncation(last.as_ref());
+    }
+    if let Some(at) = at {
+        store.settle_above(&at, &recovery, settle != Settle::Nothing);
+    }
     Ok(OpenedLog {
         store,
         machine,
@@ -109,15 +146,21 @@ pub fn open(log: &OpenLog, state: &Arc<RwLock<State>>) -> Result<OpenedLog, Open
     })
 }
 
-/// Reads and checks a whole log without changing it, showing every record to `see`.
+/// Reads and checks a whole log above the newest manifest, at `base`, without changing or applying
+/// anything, and shows every record to `see`.
+///
+/// # Errors
+/// As [`open`].
 pub fn inspect(
     disk: &dyn Disk,
     dir: &Path,
     shard: u32,
+    base: Option<&Position>,
     see: &mut dyn FnMut(Location, &Record),
 ) -> Result<Recovery, OpenLogError> {
-    let state = Arc::new(RwLock::new(State::new()));
-    let mut replay = Replay::new(shard, 0, state);
+    let unused = Arc::new(RwLock::new(State::new()));
+    let base = place(shard, base)?;
+    let mut replay = Replay::new(shard, base, 0, unused, Applying::Nothing);
     let recovery = segment_log::verify(disk, dir, &mut |location, bytes| {
         let record = record::decode(shard, &Bytes::copy_from_slice(bytes))?;
         see(location, &record);
@@ -125,6 +168,11 @@ pub fn inspect(
     })?;
     replay.finish()?;
     Ok(recovery)
+}
+
+fn place(shard: u32, base: Option<&Position>) -> Result<Option<Place>, OpenLogError> {
+    let place = base.map(|base| Place::of(shard, base)).transpose();
+    place.map_err(OpenLogError::Base)
 }
 
 /// Why a consensus log was not opened. Nothing was changed.
@@ -136,6 +184,9 @@ pub enum OpenLogError {
     /// The records are whole, but what they add up to is not.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
+    /// The position of the manifest is not one.
+    #[error("the position in the manifest is malformed")]
+    Base(#[source] RecordError),
     /// The thread that writes the log could not be started.
     #[error("the log's writer thread could not be started")]
     Thread(#[source] std::io::Error),
@@ -148,96 +199,9 @@ pub struct Contradiction {
     reason: String,
 }
 
-fn contradiction(reason: String) -> Contradiction {
-    Contradiction { reason }
-}
-
-/// The state of the log after the records seen so far.
-struct Replay {
-    shard: u32,
-    index: LogIndex,
-    machine: Machine,
-    /// The entries that are not applied, the newest of the log.
-    waiting: VecDeque<Entry>,
-}
-
-impl Replay {
-    fn new(shard: u32, tail_cache_bytes: usize, state: Arc<RwLock<State>>) -> Self {
-        {
-            // A fresh pass starts from nothing, whatever an earlier attempt left.
-            let mut state = state.write().unwrap_or_else(PoisonError::into_inner);
-            *state = State::new();
-        }
-        Self {
-            shard,
-            index: LogIndex::new(tail_cache_bytes),
-            machine: Machine::new(state),
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn visit(&mut self, location: Location, bytes: &[u8]) -> Result<(), VisitError> {
-        let record = record::decode(self.shard, &Bytes::copy_from_slice(bytes))?;
-        Ok(self.take(location, record)?)
-    }
-
-    fn take(&mut self, location: Location, record: Record) -> Result<(), Contradiction> {
-        match record {
-            Record::Vote(vote) => self.index.vote = Some(vote),
-            Record::Entry(entry) => {
-                self.index
-                    .push_location(&entry.log_id, location)
-                    .map_err(|gap| contradiction(gap.to_string()))?;
-                self.waiting.push_back(entry);
-            }
-            Record::Truncate(last) => self.truncate_after(last)?,
-            Record::Purge(upto) => {
-                self.index.purge(&upto);
-                self.waiting.retain(|entry| entry.log_id.index > upto.index);
-            }
-            Record::Committed(None) => {}
-            Record::Committed(Some(upto)) => self.commit(&upto)?,
-        }
-        Ok(())
-    }
-
-    fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), Contradiction> {
-        let end = last.map_or(0, |last| last.index + 1);
-        if let Some(applied) = self.machine.applied().filter(|id| id.index >= end) {
-            return Err(contradiction(format!(
-                "entry {applied} was committed, and is taken back later"
-            )));
-        }
-        self.index.truncate_after(last.as_ref());
-        self.waiting.retain(|entry| entry.log_id.index < end);
-        Ok(())
-    }
-
-    fn commit(&mut self, upto: &LogId) -> Result<(), Contradiction> {
-        if let Some(held) = self.index.id(upto.index).filter(|held| held != upto) {
-            return Err(contradiction(format!(
-                "entry {upto} was committed, and the log holds {held} in its place"
-            )));
-        }
-        self.index.committed = self.index.committed.max(Some(*upto));
-        while let Some(entry) = self.waiting.pop_front_if(|e| e.log_id.index <= upto.index) {
-            self.machine.apply(&entry);
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(LogIndex, Machine), Contradiction> {
-        let first = self.index.first();
-        if self.index.purged().is_none() && first.is_some_and(|first| first > 0) {
-            return Err(contradiction(format!(
-                "it begins with entry {}, those before it are missing",
-                first.unwrap_or_default()
-            )));
-        }
-        for entry in self.waiting {
-            self.index.cache(entry);
-        }
-        Ok((self.index, self.machine))
+impl Contradiction {
+    fn new(reason: String) -> Self {
+        Self { reason }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    io,
     sync::{
         Arc, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -26,9 +27,10 @@ use super::{
     proposals::{self, Proposals, ProposeError, Proposed, Reservation},
     reception::{self, Reception},
     space::{Room, Space},
+    transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::state::State;
+use crate::{segments::manifest::SegmentEntry, state::State};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
@@ -52,6 +54,7 @@ pub(super) struct Shared {
     pub(super) network: Network,
     pub(super) reception: Reception,
     pub(super) space: Space,
+    pub(super) transfer: Transfer,
     pub(super) proposals: Proposals,
     pub(super) applied: watch::Receiver<Option<u64>>,
     pub(super) draining: AtomicBool,
@@ -268,6 +271,30 @@ impl Replica {
             Ok(Err(_)) => Err(WaitError::Stopped),
             Err(_) => Err(WaitError::Timeout),
         }
+    }
+
+    /// Fetches a segment that is missing here from another member, the first that has it, and puts it
+    /// in its place: the repair of one that was set aside. Does nothing if it is not missing.
+    ///
+    /// # Cancel safety
+    /// Safe: what has arrived is kept, and the next attempt goes on with it.
+    ///
+    /// # Errors
+    /// `NotFound` if no member that can be reached has it, `StorageFull` if this disk has no room, and
+    /// whatever else stood in the way; try again later.
+    pub async fn fetch_segment(&self, entry: &SegmentEntry) -> io::Result<()> {
+        let transfer = &self.shared.transfer;
+        let sources = transfer.sources(&self.shared.group, None);
+        let received = Received::default();
+        let fetched = transfer.fetch_segment(&sources, entry, &received);
+        fetched.await.map_err(|error| {
+            let kind = match &error {
+                FetchError::NotHere { .. } => io::ErrorKind::NotFound,
+                FetchError::NoSpace => io::ErrorKind::StorageFull,
+                _ => io::ErrorKind::Other,
+            };
+            io::Error::new(kind, error)
+        })
     }
 
     /// Waits until this replica shows everything that was acknowledged before the call: asks the

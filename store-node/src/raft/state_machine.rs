@@ -2,11 +2,11 @@
 //!
 //! [`Machine`] does the applying: while the log is opened, for what was known to be committed, and
 //! afterwards for the consensus library through [`StateMachine`]. It keeps no file of its own: the
-//! state is rebuilt from the log, and only `committed` records say how far.
+//! state is that of the newest manifest and what the log says after it, and only `committed` records
+//! say how far.
 //!
-//! Snapshots are not made or taken yet. A snapshot will be a manifest of sealed segments, built and
-//! installed here ([`NoSnapshot`] is its place); until then the log is never purged, so that no
-//! replica can need one.
+//! A snapshot *is* a manifest. Making one is the [`Archive`]'s work, which has nothing to do with what
+//! the library wants when: asked to build a snapshot, this looks up the newest manifest.
 
 use std::{
     io,
@@ -16,30 +16,44 @@ use std::{
 use futures::{Stream, TryStreamExt};
 use openraft::{
     OptionalSend,
-    storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot, SnapshotMeta},
+    storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot},
 };
 use tokio::sync::watch;
 
-use super::types::{
-    Address, CommittedLeaderId, Content, Entry, LogId, Reply, StoredMembers, Types,
+use super::{
+    position::{self, Meta, Place},
+    types::{Address, CommittedLeaderId, Content, Entry, LogId, Reply, StoredMembers, Types},
 };
-use crate::state::{Outcome, State};
+use crate::{
+    archive::Archive,
+    segments::manifest::Manifest,
+    state::{Outcome, State},
+};
+
+/// A snapshot with its position and membership.
+pub type StoredSnapshot = Snapshot<CommittedLeaderId, u64, Address, Arc<Manifest>>;
 
 /// The replicated state with its position.
 #[derive(Debug)]
 pub struct Machine {
+    shard: u32,
     state: Arc<RwLock<State>>,
     applied: Option<LogId>,
     members: StoredMembers,
 }
 
 impl Machine {
-    /// A machine that has applied nothing, over an empty state.
-    pub fn new(state: Arc<RwLock<State>>) -> Self {
+    /// A machine of `shard` over `state`, which is as of `base`, or empty.
+    pub fn new(shard: u32, state: Arc<RwLock<State>>, base: Option<Place>) -> Self {
+        let (applied, members) = match base {
+            Some(base) => (Some(base.id), base.members),
+            None => (None, StoredMembers::default()),
+        };
         Self {
+            shard,
             state,
-            applied: None,
-            members: StoredMembers::default(),
+            applied,
+            members,
         }
     }
 
@@ -50,22 +64,32 @@ impl Machine {
 
     /// Applies the entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) -> Option<Outcome> {
+        self.pass(entry);
+        let Content::Normal(payload) = &entry.payload else {
+            return None;
+        };
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let outcome = state.apply(entry.log_id.index, &payload.0);
+        if outcome == Outcome::Sealed {
+            let place = Place {
+                id: entry.log_id,
+                members: self.members.clone(),
+            };
+            state.place_generation(place.to_position(self.shard));
+        }
+        Some(outcome)
+    }
+
+    /// Goes on to the entry that follows the last one without touching the state.
+    pub(super) fn pass(&mut self, entry: &Entry) {
         debug_assert!(
             self.applied
                 .is_none_or(|applied| applied.index < entry.log_id.index),
             "entries are applied in order and once"
         );
         self.applied = Some(entry.log_id);
-        match &entry.payload {
-            Content::Blank => None,
-            Content::Membership(members) => {
-                self.members = StoredMembers::new(Some(entry.log_id), members.clone());
-                None
-            }
-            Content::Normal(payload) => {
-                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-                Some(state.apply(entry.log_id.index, &payload.0))
-            }
+        if let Content::Membership(members) = &entry.payload {
+            self.members = StoredMembers::new(Some(entry.log_id), members.clone());
         }
     }
 }
@@ -74,20 +98,29 @@ impl Machine {
 #[derive(Debug)]
 pub struct StateMachine {
     machine: Machine,
+    archive: Arc<Archive>,
     applied: watch::Sender<Option<u64>>,
 }
 
 impl StateMachine {
     /// Goes on where opening the log left `machine`; tells `applied` of every index from then on.
-    pub fn new(machine: Machine, applied: watch::Sender<Option<u64>>) -> Self {
+    pub fn new(
+        machine: Machine,
+        archive: Arc<Archive>,
+        applied: watch::Sender<Option<u64>>,
+    ) -> Self {
         applied.send_replace(machine.applied().map(|id| id.index));
-        Self { machine, applied }
+        Self {
+            machine,
+            archive,
+            applied,
+        }
     }
 }
 
 impl RaftStateMachine<Types> for StateMachine {
-    type SnapshotData = NoSnapshot;
-    type SnapshotBuilder = NoSnapshots;
+    type SnapshotData = Arc<Manifest>;
+    type SnapshotBuilder = Found;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembers)> {
         Ok((self.machine.applied, self.machine.members.clone()))
@@ -107,46 +140,61 @@ impl RaftStateMachine<Types> for StateMachine {
         Ok(())
     }
 
-    /// Declines, which the library takes in good part.
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<NoSnapshots> {
-        None
+    /// Declines while there is no manifest, which the library takes in good part. It never insists:
+    /// it does that for a log that was purged, and no log is purged or opened without a manifest.
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Found> {
+        let found = self.get_snapshot_builder().await;
+        found.manifest.is_some().then_some(found)
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshots {
-        NoSnapshots
+    async fn get_snapshot_builder(&mut self) -> Found {
+        Found {
+            shard: self.machine.shard,
+            manifest: self.archive.manifest(),
+        }
     }
 
-    async fn install_snapshot(
-        &mut self,
-        _meta: &SnapshotMeta<CommittedLeaderId, u64, Address>,
-        snapshot: NoSnapshot,
-    ) -> io::Result<()> {
-        match snapshot {}
+    /// Takes over a manifest of the leader, all of whose segments have been fetched. The library
+    /// calls this and [`apply`](Self::apply) one at a time, so the machine and the state move together.
+    async fn install_snapshot(&mut self, meta: &Meta, snapshot: Arc<Manifest>) -> io::Result<()> {
+        let archive = Arc::clone(&self.archive);
+        let install = move || archive.install(Arc::unwrap_or_clone(snapshot));
+        tokio::task::spawn_blocking(install)
+            .await
+            .map_err(io::Error::other)??;
+        self.machine.applied = meta.last_log_id;
+        self.machine.members = meta.last_membership.clone();
+        self.applied
+            .send_replace(meta.last_log_id.map(|id| id.index));
+        Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<StoredSnapshot>> {
-        Ok(None)
+        let newest = self.archive.manifest();
+        newest
+            .map(|manifest| stored(self.machine.shard, manifest))
+            .transpose()
     }
 }
 
-/// A snapshot of this version: there is none, and the type says so.
-#[derive(Debug, Clone)]
-pub enum NoSnapshot {}
-
-/// A snapshot with its position and membership.
-pub type StoredSnapshot = Snapshot<CommittedLeaderId, u64, Address, NoSnapshot>;
-
-/// Refuses to build snapshots.
+/// Builds a snapshot by having found it: the newest manifest.
 #[derive(Debug)]
-pub struct NoSnapshots;
+pub struct Found {
+    shard: u32,
+    manifest: Option<Arc<Manifest>>,
+}
 
-impl RaftSnapshotBuilder<Types> for NoSnapshots {
-    type SnapshotData = NoSnapshot;
+impl RaftSnapshotBuilder<Types> for Found {
+    type SnapshotData = Arc<Manifest>;
 
     async fn build_snapshot(&mut self) -> io::Result<StoredSnapshot> {
-        Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "this version makes no snapshots: every replica keeps the whole log",
-        ))
+        let none = || io::Error::new(io::ErrorKind::NotFound, "there is no manifest yet");
+        let manifest = self.manifest.clone().ok_or_else(none)?;
+        stored(self.shard, manifest)
     }
+}
+
+fn stored(shard: u32, snapshot: Arc<Manifest>) -> io::Result<StoredSnapshot> {
+    let meta = position::meta(shard, &snapshot).map_err(io::Error::other)?;
+    Ok(StoredSnapshot { meta, snapshot })
 }

@@ -36,6 +36,7 @@ impl Replica {
         let peers = others
             .map(|member| self.peer(member, matched.get(&member.id).copied().flatten(), last))
             .collect();
+        let held = shared.store.held();
         let committed = metrics.cluster_committed.max(metrics.local_committed);
         NodeStatus {
             id: shared.id,
@@ -52,6 +53,9 @@ impl Replica {
             commit_index: committed.map_or(0, |id| id.index),
             applied_index: self.applied().index,
             last_snapshot: metrics.snapshot.map(|id| id.index),
+            log_first: held.map(|(first, _)| first),
+            log_last: held.map(|(_, last)| last),
+            log_bytes: shared.store.bytes(),
             members,
             peers,
             load: self.load(),

@@ -33,5 +33,5 @@ fn open(disk: Arc<dyn Disk>, on_fatal: OnFatal) -> Result<OpenedLog, OpenLogErro
         reserve_bytes: 0,
         on_fatal,
     };
-    recovery::open(&log, &Arc::new(RwLock::new(State::new())))
+    recovery::open(&log, &Arc::new(RwLock::new(State::new())), None)
 }

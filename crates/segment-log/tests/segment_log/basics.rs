@@ -260,3 +260,48 @@ fn visitor_that_fails_stops_the_opening_and_names_the_record() {
         (location, "no thanks")
     );
 }
+
+#[test]
+fn part_of_a_record_is_read_alone_within_its_bounds() {
+    let disk = FakeDisk::new();
+    let mut log = open(&disk, small()).unwrap().log;
+    let payload: Vec<u8> = (0..100).collect();
+    let location = log.append(&[&payload]).unwrap();
+    let reader = log.reader();
+    let early = reader.read_part(location, 0, 1);
+    assert!(matches!(early, Err(ReadError::NotWritten { .. })));
+    log.sync().unwrap();
+    for (offset, len) in [(0, 100), (10, 20), (99, 1), (100, 0), (0, 0)] {
+        let part = reader.read_part(location, offset, len).unwrap();
+        assert_eq!(part, payload[offset as usize..(offset + len) as usize]);
+    }
+    for (offset, len) in [(0, 101), (100, 1), (101, 0), (1, u32::MAX), (u32::MAX, 1)] {
+        let outside = reader.read_part(location, offset, len);
+        assert!(matches!(outside, Err(ReadError::Outside { .. })));
+    }
+    let reads = disk.reads();
+    reader.read_part(location, 10, 20).unwrap();
+    assert_eq!(disk.reads(), reads + 1);
+    log.rotate().unwrap();
+    log.purge_before(2).unwrap();
+    let gone = reader.read_part(location, 10, 20);
+    assert!(matches!(gone, Err(ReadError::Gone { .. })));
+}
+
+#[test]
+fn bytes_of_purged_segments_are_not_counted() {
+    let disk = FakeDisk::new();
+    let mut log = open(&disk, small()).unwrap().log;
+    for _ in 0..20 {
+        log.append(&[&[7; 100]]).unwrap();
+    }
+    log.sync().unwrap();
+    let (reader, before) = (log.reader(), log.bytes());
+    assert_eq!(reader.bytes(), before);
+    log.purge_before(log.last_segment()).unwrap();
+    assert!(
+        reader.bytes() < before / 2,
+        "{} of {before}",
+        reader.bytes()
+    );
+}

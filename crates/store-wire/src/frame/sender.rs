@@ -48,6 +48,13 @@ impl FrameSender {
         }
     }
 
+    /// What other streams of the connection have to send goes first, as long as they have anything:
+    /// for bulk that is in no hurry.
+    pub fn yield_to_others(&self) {
+        // Streams begin with priority 0. One that is over has nothing left to send.
+        let _ = self.stream.set_priority(-1);
+    }
+
     /// Queues one frame and writes it; `body` is written slice by slice without being copied.
     ///
     /// Returns once the stream has taken the bytes, not when they have arrived.

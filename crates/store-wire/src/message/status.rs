@@ -89,6 +89,15 @@ pub struct NodeStatus {
     pub applied_index: u64,
     /// The position of the last snapshot, if there is one.
     pub last_snapshot: Option<u64>,
+    /// The first position that its log holds, if it holds any.
+    #[serde(default)]
+    pub log_first: Option<u64>,
+    /// The last position that its log holds.
+    #[serde(default)]
+    pub log_last: Option<u64>,
+    /// Bytes of its log.
+    #[serde(default)]
+    pub log_bytes: u64,
     /// Every member of the cluster, this node included, ordered by id.
     pub members: Vec<Member>,
     /// How this node sees the others.

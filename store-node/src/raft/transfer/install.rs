@@ -1,0 +1,281 @@
+//! The member's side of a snapshot: fetches the manifest and the segments it lacks, then hands the
+//! snapshot to consensus, which has it installed.
+//!
+//! One at a time. A leader with a greater vote takes over from one with a lesser; what was fetched for
+//! the one is there for the other, as segments are known by their content.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use openraft::{async_runtime::watch::WatchReceiver, vote::RaftLeaderId};
+use store_wire::frame::{FrameSender, SendError};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    FetchError, Transfer, blocking,
+    fetch::{Received, Wanted},
+    part::Part,
+};
+use crate::{
+    raft::{
+        message::{FileName, FromPeer, Install},
+        network::Client,
+        position::{self, Meta},
+        space::Room,
+        state_machine::StoredSnapshot,
+        types::{Address, Group, LogId, Vote},
+    },
+    segments::manifest::{Manifest, SegmentEntry},
+};
+
+/// How often the leader is told that it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// The longest manifest: some millions of series. It is read into memory.
+const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+
+/// Whose turn it is to install.
+#[derive(Debug, Default)]
+pub(super) struct Installs {
+    newest: Mutex<Option<Turn>>,
+    alone: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Turn {
+    vote: Vote,
+    over: CancellationToken,
+}
+
+/// Why a snapshot was not installed. What was fetched is kept for the next.
+#[derive(Debug, thiserror::Error)]
+enum InstallError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error("the disk is full")]
+    NoSpace,
+    #[error("the snapshot is not what was announced: {0}")]
+    Malformed(String),
+    #[error("another leader's snapshot is on its way")]
+    Superseded,
+    #[error("consensus has stopped")]
+    Stopped,
+}
+
+impl Installs {
+    /// Takes the turn, unless a greater vote has it.
+    fn begin(&self, vote: Vote) -> Result<Turn, InstallError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = &*newest {
+            if turn.vote > vote {
+                return Err(InstallError::Superseded);
+            }
+            turn.over.cancel();
+        }
+        let turn = Turn {
+            vote,
+            over: CancellationToken::new(),
+        };
+        *newest = Some(turn.clone());
+        Ok(turn)
+    }
+}
+
+impl Transfer {
+    /// Takes over the snapshot that the leader `from` offers, telling it how it goes.
+    pub(in crate::raft) async fn install(
+        &self,
+        group: &Group,
+        from: u64,
+        install: Install,
+        sender: &mut FrameSender,
+    ) -> Result<(), SendError> {
+        let received = Received::default();
+        let nobody_waits = sender.stopped();
+        let work = self.take_over(group, from, &install, &received);
+        let (mut work, mut nobody_waits) = (std::pin::pin!(work), std::pin::pin!(nobody_waits));
+        let mut tell = tokio::time::interval(TELL_EVERY);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut work => break outcome,
+                () = &mut nobody_waits => {
+                    info!(peer = from, "the leader gave its snapshot up");
+                    return Ok(());
+                }
+                _ = tell.tick() => {
+                    let received = received.bytes();
+                    sender.send(&FromPeer::Installing { received }, &[]).await?;
+                }
+            }
+        };
+        let answer = match outcome {
+            Ok(vote) => FromPeer::Installed { vote: vote.into() },
+            Err(error) => {
+                warn!(peer = from, %error, "a snapshot was not installed");
+                FromPeer::NotInstalled(error.to_string())
+            }
+        };
+        sender.send(&answer, &[]).await?;
+        sender.finish().await
+    }
+
+    /// Fetches what is missing and has it installed. Returns this node's vote.
+    async fn take_over(
+        &self,
+        group: &Group,
+        from: u64,
+        install: &Install,
+        received: &Received,
+    ) -> Result<Vote, InstallError> {
+        let vote = Vote::from(install.vote);
+        let position = LogId::from(install.position);
+        // Consensus takes what no leader can have said for a reason to panic.
+        if position.leader_id > vote.leader_id.to_committed() {
+            let reason = format!("a leader of {vote} cannot have {position}");
+            return Err(InstallError::Malformed(reason));
+        }
+        let (own, committed) = {
+            let metrics = group.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.vote, metrics.local_committed)
+        };
+        let is_here = committed.is_some_and(|committed| committed.index >= position.index);
+        if own > vote || is_here {
+            return Ok(own);
+        }
+        let turn = self.shared.installs.begin(vote)?;
+        let fetching = async {
+            let _alone = self.shared.installs.alone.lock().await;
+            self.fetch_snapshot(group, from, install, received).await
+        };
+        let Some(fetched) = turn.over.run_until_cancelled(fetching).await else {
+            return Err(InstallError::Superseded);
+        };
+        let snapshot = fetched?;
+        info!(
+            peer = from,
+            position = position.index,
+            received = received.bytes(),
+            "installing a snapshot"
+        );
+        let installed = group.install_full_snapshot(vote, snapshot).await;
+        let response = installed.map_err(|_| InstallError::Stopped)?;
+        metrics::counter!("tidemark_snapshots_installed_total").increment(1);
+        self.keep(Vec::new()).await;
+        Ok(response.vote)
+    }
+
+    /// The snapshot, all of whose segments are here.
+    async fn fetch_snapshot(
+        &self,
+        group: &Group,
+        from: u64,
+        install: &Install,
+        received: &Received,
+    ) -> Result<StoredSnapshot, InstallError> {
+        if self.shared.space.room() == Room::Exhausted {
+            return Err(InstallError::NoSpace);
+        }
+        let sources = self.sources(group, Some((from, &install.address)));
+        let (manifest, meta) = self.fetch_manifest(&sources, install, received).await?;
+        self.keep(manifest.segments.clone()).await;
+        let missing = self.missing(&manifest.segments).await;
+        info!(
+            peer = from,
+            position = manifest.position.index,
+            segments = manifest.segments.len(),
+            missing = missing.len(),
+            bytes = missing.iter().map(|entry| entry.bytes).sum::<u64>(),
+            "fetching a snapshot"
+        );
+        for entry in &missing {
+            self.fetch_segment(&sources, entry, received).await?;
+        }
+        // Whatever tidied up meanwhile: a manifest is installed with all of its segments or not at all.
+        if let Some(entry) = self.missing(&manifest.segments).await.first() {
+            return Err(FetchError::NotHere { hash: entry.hash }.into());
+        }
+        Ok(StoredSnapshot {
+            meta,
+            snapshot: Arc::new(manifest),
+        })
+    }
+
+    async fn fetch_manifest(
+        &self,
+        sources: &[Client],
+        install: &Install,
+        received: &Received,
+    ) -> Result<(Manifest, Meta), InstallError> {
+        let bytes = install.manifest_bytes;
+        if bytes > MANIFEST_BYTES_MAX {
+            let reason = format!("a manifest of {bytes} bytes");
+            return Err(InstallError::Malformed(reason));
+        }
+        let wanted = Wanted {
+            file: FileName::Manifest(install.manifest),
+            bytes,
+        };
+        let shared = &self.shared;
+        let _alone = shared.fetching.lock().await;
+        // Only who offers a manifest has it.
+        let leader = &sources[..sources.len().min(1)];
+        let whole = shared.fetch(leader, &wanted, received).await?;
+        let disk = Arc::clone(&shared.disk);
+        let read = blocking(move || {
+            let bytes = Part::open(disk, whole, bytes)?.into_bytes()?;
+            Ok(Manifest::decode(&bytes))
+        });
+        let hash = install.manifest;
+        let decoded = read
+            .await
+            .map_err(|source| FetchError::Disk { hash, source })?;
+        let malformed = |reason: String| InstallError::Malformed(reason);
+        let manifest = decoded.map_err(|error| malformed(error.to_string()))?;
+        let meta = position::meta(shared.shard, &manifest)
+            .map_err(|error| malformed(error.to_string()))?;
+        let announced = (Some(LogId::from(install.position)), install.jobs_through);
+        if (meta.last_log_id, manifest.jobs_through) != announced {
+            return Err(malformed("the manifest stands elsewhere".to_owned()));
+        }
+        Ok((manifest, meta))
+    }
+
+    async fn keep(&self, entries: Vec<SegmentEntry>) {
+        let segments = Arc::clone(&self.shared.segments);
+        let kept = blocking(move || {
+            segments.keep(&entries);
+            Ok(())
+        });
+        // What is not kept is found missing before the snapshot is installed.
+        drop(kept.await);
+    }
+
+    /// Who can be asked for files: `first`, then every other member that is connected.
+    pub(in crate::raft) fn sources(
+        &self,
+        group: &Group,
+        first: Option<(u64, &str)>,
+    ) -> Vec<Client> {
+        let network = &self.shared.network;
+        let metrics = group.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = &metrics.membership_config;
+        let first = first.map(|(id, said)| {
+            let known = members.get_node(&id).cloned();
+            let address = known.unwrap_or_else(|| Address {
+                quic: said.to_owned(),
+            });
+            network.client(id, &address)
+        });
+        let leader = first.as_ref().map(Client::target);
+        let others = members
+            .nodes()
+            .filter(|(id, _)| **id != network.id && Some(**id) != leader)
+            .map(|(id, address)| network.client(*id, address))
+            .filter(Client::is_connected);
+        first.into_iter().chain(others).collect()
+    }
+}

@@ -19,12 +19,14 @@
 //! A crash before step 3 leaves files that nobody lists, which the next start removes; the job is done
 //! again from the log, to the same bytes.
 
-mod compact;
+pub(crate) mod compact;
 mod cut;
+mod fetching;
 mod seal;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use segment_log::Disk;
@@ -71,6 +73,8 @@ pub struct Archive {
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    /// Jobs are given up from now on.
+    is_stopping: AtomicBool,
 }
 
 /// Why a job is not done. It stays the next one.
@@ -91,9 +95,9 @@ pub enum JobError {
     /// The manifest could not be written.
     #[error("the manifest could not be written: {0}")]
     Manifest(#[from] ManifestError),
-    /// The log was closed meanwhile.
-    #[error("the log was closed")]
-    Closed,
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
 }
 
 impl JobError {
@@ -157,6 +161,7 @@ impl Archive {
             changing: Mutex::default(),
             readers: Mutex::default(),
             kept: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
         })
     }
 
@@ -192,9 +197,9 @@ impl Archive {
         self.tidy()
     }
 
-    /// These segments are being fetched: they are not removed until the next call.
-    pub fn keep(&self, entries: &[SegmentEntry]) {
-        *lock(&self.kept) = entries.to_vec();
+    /// Lets the job that is being done be given up: the node is stopping.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// The manifest up to whose position the log is no longer needed here: it is durable, and no
@@ -227,7 +232,7 @@ impl Archive {
         if let Some(manifest) = self.manifest_after(&job, &change) {
             self.library.sync_names(&manifest.segments)?;
             if !payloads.wait_synced(manifest.position.index) {
-                return Err(JobError::Closed);
+                return Err(JobError::Stopping);
             }
             self.store(&manifest)?;
             info!(

@@ -50,6 +50,12 @@ pub struct Config {
     pub segment_bytes_max: u64,
     /// Bytes of the log up to which entries are kept for members that lack them.
     pub log_bytes_max: u64,
+    /// Bytes of commands that are sealed into segments at the latest.
+    pub seal_bytes: u64,
+    /// Readings are sealed into segments after so long at the latest.
+    pub seal_after: Duration,
+    /// Bytes of segments' directories and entries kept in memory.
+    pub segment_cache_bytes: usize,
     /// How long shutting down may wait for what is on its way.
     pub drain_timeout: Duration,
 }
@@ -86,6 +92,9 @@ impl Config {
             reserve_bytes: 256 << 20,
             segment_bytes_max: 64 << 20,
             log_bytes_max: 1 << 30,
+            seal_bytes: 64 << 20,
+            seal_after: Duration::from_secs(3600),
+            segment_cache_bytes: 32 << 20,
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -118,6 +127,14 @@ impl Config {
         );
         let segment = check.or("segment-max", settings.segment_max.as_ref(), "64MiB", size);
         let log = check.or("log-max", settings.log_max.as_ref(), "1GiB", size);
+        let seal = check.or("seal-bytes", settings.seal_bytes.as_ref(), "64MiB", size);
+        let seal_after = check.or("seal-after", settings.seal_after.as_ref(), "1h", duration);
+        let cache = check.or(
+            "segment-cache",
+            settings.segment_cache.as_ref(),
+            "32MiB",
+            bytes,
+        );
         let drain = check.or(
             "drain-timeout",
             settings.drain_timeout.as_ref(),
@@ -134,6 +151,12 @@ impl Config {
         }
         if segment.is_some_and(|bytes| !(4096..=1 << 30).contains(&bytes)) {
             check.problem("--segment-max must be between 4KiB and 1GiB");
+        }
+        if seal.is_some_and(|bytes| !(1 << 16..=1 << 30).contains(&bytes)) {
+            check.problem("--seal-bytes must be between 64KiB and 1GiB");
+        }
+        if seal_after.is_some_and(|after| after < Duration::from_secs(1)) {
+            check.problem("--seal-after must be at least 1s");
         }
         if drain.is_some_and(|drain| drain > Duration::from_secs(8)) {
             check.problem("--drain-timeout must be at most 8s: a node ends within 10s of SIGTERM");
@@ -152,6 +175,9 @@ impl Config {
                 reserve_bytes: reserve?,
                 segment_bytes_max: segment?,
                 log_bytes_max: log?,
+                seal_bytes: seal?,
+                seal_after: seal_after?,
+                segment_cache_bytes: cache?,
                 drain_timeout: drain?,
             })
         })();

@@ -40,6 +40,7 @@ use crate::{
     http::Page,
     ingest, query,
     raft::{Replica, consensus::Consensus, link::Links, reception::Reception, types::OnFatal},
+    segments::library::Library,
     state::{Payloads, State},
 };
 
@@ -58,6 +59,8 @@ pub struct Context {
     pub state: Arc<RwLock<State>>,
     /// Reads chunks back from the log.
     pub payloads: Arc<dyn Payloads>,
+    /// Reads chunks back from segments.
+    pub library: Arc<Library>,
     /// What was set.
     pub config: Arc<Config>,
     /// The time of day, for what readers call now.

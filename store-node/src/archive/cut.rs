@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use column_codec::{Scratch, encode_with};
 use segment_log::Disk;
@@ -24,6 +25,8 @@ pub(super) struct Files<'a> {
     /// Index of the command that asks for them.
     pub(super) created: u64,
     pub(super) writers: BTreeMap<Window, (PathBuf, SegmentWriter)>,
+    /// Set when the work is to be given up.
+    pub(super) is_stopping: &'a AtomicBool,
 }
 
 /// What the entries of the segments say beside what is in them.
@@ -164,6 +167,9 @@ impl Taker for Cutter<'_, '_> {
     }
 
     fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+        if self.files.is_stopping.load(Ordering::Relaxed) {
+            return Err(ScanError::Closed);
+        }
         let mut at = from;
         while at < to {
             let window = Window::of(columns.times[at], self.width);

@@ -64,6 +64,7 @@ impl Archive {
             shard: self.shard,
             created,
             writers: BTreeMap::new(),
+            is_stopping: &self.is_stopping,
         }
     }
 
@@ -97,6 +98,7 @@ impl Archive {
         match (cutter.failed.take(), swept) {
             (Some(error), _) => Err(error.into()),
             (None, Err(ScanError::Segment { source, .. })) => Err(source.into()),
+            (None, Err(ScanError::Closed)) => Err(JobError::Stopping),
             (None, swept) => Ok(swept?),
         }
     }

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::{Context, Phase, log_folder, one_line, shard_folder};
 use crate::{
-    archive::Archive,
+    archive::{Archive, ArchiveOptions},
     charter::Charter,
     config::Config,
     http::Page,
@@ -25,11 +25,15 @@ use crate::{
         network::Network,
         reception::Reception,
         recovery::{self, OpenLog, OpenedLog},
-        transfer::{Offers, folder::Folder},
+        transfer::{Offers, SegmentStore},
         types::OnFatal,
     },
     state::State,
+    upkeep::Policy,
 };
+
+/// So many readings are sealed at the latest, however small they are.
+const SEAL_READINGS: u64 = 1 << 25;
 
 /// The shard every node has; more come with a later version.
 pub(crate) const SHARD: u32 = 0;
@@ -83,7 +87,7 @@ impl BringUp {
             }
         };
         let payloads = Arc::new(log.store.clone());
-        let segments = shard_folder(&self.config.data).join("segments");
+        let library = Arc::clone(archive.library());
         let parts = Parts {
             network: Network {
                 id: charter.node,
@@ -97,8 +101,14 @@ impl BringUp {
             charter,
             log,
             state: Arc::clone(&state),
-            archive,
-            segments: Arc::new(Folder::new(Arc::clone(&self.disk), segments)),
+            archive: Arc::clone(&archive),
+            segments: Arc::clone(&archive) as Arc<dyn SegmentStore>,
+            policy: Policy {
+                seal_bytes: self.config.seal_bytes,
+                seal_readings: SEAL_READINGS,
+                seal_after: self.config.seal_after,
+            },
+            clock: Arc::clone(&self.clock),
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
@@ -111,6 +121,7 @@ impl BringUp {
             replica: consensus.replica().clone(),
             state,
             payloads,
+            library,
             config: self.config,
             clock: self.clock,
         })));
@@ -140,6 +151,7 @@ impl BringUp {
             on_fatal: self.on_fatal.clone(),
         };
         let (state, has_charter) = (Arc::clone(state), self.charter.is_some());
+        let cache_bytes = self.config.segment_cache_bytes;
         let shard = shard_folder(&self.config.data);
         let opened = tokio::task::spawn_blocking(move || {
             if has_charter && !has_segments(&*log.disk, &log.dir)? {
@@ -149,8 +161,14 @@ impl BringUp {
                     log.dir.display()
                 );
             }
-            let archive = Archive::open(Arc::clone(&log.disk), &shard, Arc::clone(&state))
-                .map_err(|error| one_line(&error))?;
+            let options = ArchiveOptions {
+                disk: Arc::clone(&log.disk),
+                dir: shard,
+                shard: SHARD,
+                cache_bytes,
+            };
+            let archive =
+                Archive::open(options, Arc::clone(&state)).map_err(|error| one_line(&error))?;
             let manifest = archive.manifest();
             let base = manifest.as_ref().map(|manifest| &manifest.position);
             let opened = recovery::open(&log, &state, base).map_err(|error| one_line(&error))?;

@@ -16,6 +16,7 @@ use openraft::{
     errors::{InitializeError, RaftError},
 };
 use segment_log::{Disk, WriterThread};
+use store_wire::clock::Clock;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -33,7 +34,12 @@ use super::{
     transfer::{SegmentStore, Transfer},
     types::{Address, Group, OnFatal},
 };
-use crate::{archive::Archive, charter::Charter, state::State};
+use crate::{
+    archive::Archive,
+    charter::Charter,
+    state::State,
+    upkeep::{self, Policy, Upkeep},
+};
 
 /// How often the disk is asked for its free space when nothing is written.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +49,6 @@ const GREET_EVERY: Duration = Duration::from_secs(1);
 const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What consensus is started with.
-#[derive(Debug)]
 pub struct Parts {
     /// Which node of which cluster.
     pub charter: Charter,
@@ -53,6 +58,10 @@ pub struct Parts {
     pub state: Arc<RwLock<State>>,
     /// The sealed part of the state: the log was opened above its manifest.
     pub archive: Arc<Archive>,
+    /// When the leader seals.
+    pub policy: Policy,
+    /// The time of day, for retention.
+    pub clock: Arc<dyn Clock>,
     /// The sealed segments on this disk.
     pub segments: Arc<dyn SegmentStore>,
     /// Where segments are written that come from other members.
@@ -153,10 +162,25 @@ impl Consensus {
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
         tasks.spawn(purging::keep(
             replica.clone(),
-            archive,
+            Arc::clone(&archive),
             parts.log_bytes_max,
             stop.clone(),
         ));
+        tasks.spawn(upkeep::work(
+            Arc::clone(&archive),
+            Arc::new(replica.shared.store.clone()),
+            replica.shared.applied.clone(),
+            parts.on_fatal.clone(),
+            stop.clone(),
+        ));
+        let upkeep = Upkeep {
+            replica: replica.clone(),
+            state: Arc::clone(&replica.shared.state),
+            archive,
+            policy: parts.policy,
+            clock: parts.clock,
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(upkeep.decide()));
         tasks.spawn(
             stop.clone()
                 .run_until_cancelled_owned(watch_space(replica.clone())),

@@ -46,6 +46,8 @@ pub(crate) struct Sweep<'a> {
     open_bytes: usize,
     limits: &'a Limits,
     scratch: Scratch,
+    /// What the selection refers to stays.
+    _hold: Arc<()>,
 }
 
 /// A run of readings that is not yet decoded.
@@ -97,6 +99,7 @@ impl<'a> Sweep<'a> {
             open_bytes: 0,
             limits,
             scratch: Scratch::new(),
+            _hold: selection.hold,
         };
         let mut commit = 0;
         for entry in selection.segments {

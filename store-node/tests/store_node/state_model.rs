@@ -4,14 +4,17 @@ mod history;
 mod model;
 
 use std::num::NonZeroU64;
-use std::sync::RwLock;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use segment_log::fake::FakeDisk;
 use sensor_model::{Bucket, Columns, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp, Values};
 use store_node::scan::{
-    self, Limits, Part, RangeQuestion, ScanError, Totals, rows::PART_BYTES_MAX,
+    self, Limits, Part, RangeQuestion, ScanError, Source, Totals, rows::PART_BYTES_MAX,
 };
+use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
 use store_wire::message::Order;
 use tokio::time::Instant;
@@ -64,8 +67,19 @@ fn ask_within(
         }
         Ok(())
     };
-    answer.totals = scan::range(state, payloads, question, &|_| true, limits, &mut sink)?;
+    let library = no_segments();
+    let source = Source {
+        state,
+        payloads,
+        library: &library,
+    };
+    answer.totals = scan::range(source, question, &|_| true, limits, &mut sink)?;
     Ok(answer)
+}
+
+/// Segments of a store in which nothing is sealed.
+fn no_segments() -> Library {
+    Library::open(Arc::new(FakeDisk::new()), Path::new("segments"), 0).unwrap()
 }
 
 fn row_bytes(rows: &Columns) -> usize {
@@ -224,21 +238,20 @@ fn a_scan_ends_when_nobody_listens_or_time_is_over() {
     let log = Log::with_one_chunk(100_000 / 2);
     let state = RwLock::new(log.applied());
     let mut parts = 0;
-    let ended = scan::range(
-        &state,
-        &log,
-        &everything(),
-        &|_| true,
-        &limits(),
-        &mut |_| {
-            parts += 1;
-            if parts == 2 {
-                Err(scan::Closed)
-            } else {
-                Ok(())
-            }
-        },
-    );
+    let library = no_segments();
+    let source = Source {
+        state: &state,
+        payloads: &log,
+        library: &library,
+    };
+    let ended = scan::range(source, &everything(), &|_| true, &limits(), &mut |_| {
+        parts += 1;
+        if parts == 2 {
+            Err(scan::Closed)
+        } else {
+            Ok(())
+        }
+    });
     assert!(matches!(ended, Err(ScanError::Closed)), "{ended:?}");
     assert_eq!(parts, 2);
 
@@ -253,9 +266,8 @@ fn a_scan_ends_when_nobody_listens_or_time_is_over() {
 #[test]
 fn buckets_of_whole_chunks_are_answered_without_decoding() {
     // Damage behind the header, where only decoding looks.
-    let mut log = Log::with_chunks((0..10).map(|chunk| chunk * 1_000..chunk * 1_000 + 500));
+    let log = Log::with_broken_chunks((0..10).map(|chunk| chunk * 1_000..chunk * 1_000 + 500));
     let state = RwLock::new(log.applied());
-    log.damage_columns();
     let buckets = RangeQuestion {
         every: NonZeroU64::new(1_000),
         ..everything()
@@ -276,6 +288,24 @@ fn buckets_of_whole_chunks_are_answered_without_decoding() {
         let refused = ask(&state, &log, &question);
         assert!(
             matches!(refused, Err(ScanError::Chunk { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_chunk_that_was_damaged_after_it_was_applied_is_not_served() {
+    let mut log = Log::with_one_chunk(1_000);
+    let state = RwLock::new(log.applied());
+    log.damage_columns();
+    let buckets = RangeQuestion {
+        every: NonZeroU64::new(1_000),
+        ..everything()
+    };
+    for question in [everything(), buckets] {
+        let refused = ask(&state, &log, &question);
+        assert!(
+            matches!(refused, Err(ScanError::Payload { .. })),
             "{refused:?}"
         );
     }

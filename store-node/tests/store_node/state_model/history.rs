@@ -197,11 +197,40 @@ impl Log {
         }
     }
 
+    /// As [`with_chunks`](Self::with_chunks), with chunks whose columns were broken before they came
+    /// into a batch: what only decoding notices.
+    pub(super) fn with_broken_chunks(
+        chunks: impl IntoIterator<Item = std::ops::Range<i64>>,
+    ) -> Self {
+        let mut log = Self::with_chunks(chunks);
+        let entries = log.entries.split_off(2);
+        for (_, meaning) in entries {
+            let Meaning::Append { sequence, chunks } = meaning else {
+                unreachable!("chunks come in batches");
+            };
+            log.append_changed(sequence, chunks, |chunk| {
+                let half = chunk.len() / 2;
+                chunk[half..].fill(0xff);
+            });
+        }
+        log
+    }
+
     fn append(&mut self, sequence: Option<(u64, u64)>, chunks: Vec<(u64, Columns)>) {
+        self.append_changed(sequence, chunks, |_| {});
+    }
+
+    fn append_changed(
+        &mut self,
+        sequence: Option<(u64, u64)>,
+        chunks: Vec<(u64, Columns)>,
+        change: impl Fn(&mut [u8]),
+    ) {
         let mut builder = BatchBuilder::new();
         for (series, columns) in &chunks {
             let mut chunk = Vec::new();
             column_codec::encode(columns, &mut chunk).unwrap();
+            change(&mut chunk);
             builder.add(*series, &chunk, columns.len() as u64).unwrap();
         }
         let position = sequence.map(|(sequence, skipped)| Position {

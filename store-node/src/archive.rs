@@ -19,7 +19,7 @@
 //! A crash before step 3 leaves files that nobody lists, which the next start removes; the job is done
 //! again from the log, to the same bytes.
 
-pub(crate) mod compact;
+pub mod compact;
 mod cut;
 mod fetching;
 mod seal;

@@ -167,7 +167,7 @@ const TOMBSTONES_MANY: usize = 64;
 
 /// The segments that should become one next, if any should: of a window the newest, as long as they
 /// are of like size. So each reading is written anew a few times, however many segments it begins in.
-pub(crate) fn plan(all: &[Arc<SegmentEntry>]) -> Option<Vec<SegmentId>> {
+pub fn plan(all: &[Arc<SegmentEntry>]) -> Option<Vec<SegmentId>> {
     let mut windows: BTreeMap<Window, Vec<&Arc<SegmentEntry>>> = BTreeMap::new();
     for entry in all {
         windows.entry(entry.window).or_default().push(entry);

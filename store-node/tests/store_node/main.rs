@@ -1,5 +1,7 @@
 //! Tests of the store through its public surface, in one binary so that it links once.
 
+#[cfg(test)]
+mod archive;
 mod cluster;
 mod log_store;
 mod segments;

@@ -1,7 +1,7 @@
 //! The state and its scans against a model: a map from timestamp to value for each series.
 
-mod history;
-mod model;
+pub(crate) mod history;
+pub(crate) mod model;
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -24,12 +24,12 @@ use model::Model;
 
 /// What a scan handed over, put together again.
 #[derive(Debug, Default, PartialEq)]
-struct Answer {
+pub(crate) struct Answer {
     series: Vec<(SeriesPath, Columns, Vec<Bucket>)>,
     totals: Totals,
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         rows_max: u64::MAX,
         decoded_bytes_max: usize::MAX,
@@ -51,6 +51,20 @@ fn ask_within(
     question: &RangeQuestion,
     limits: &Limits,
 ) -> Result<Answer, ScanError> {
+    let library = no_segments();
+    let source = Source {
+        state,
+        payloads,
+        library: &library,
+    };
+    answer(source, question, limits)
+}
+
+pub(crate) fn answer(
+    source: Source<'_>,
+    question: &RangeQuestion,
+    limits: &Limits,
+) -> Result<Answer, ScanError> {
     let mut answer = Answer::default();
     let mut sink = |part| {
         match part {
@@ -66,12 +80,6 @@ fn ask_within(
             Part::Buckets(buckets) => answer.series.last_mut().unwrap().2.extend(buckets),
         }
         Ok(())
-    };
-    let library = no_segments();
-    let source = Source {
-        state,
-        payloads,
-        library: &library,
     };
     answer.totals = scan::range(source, question, &|_| true, limits, &mut sink)?;
     Ok(answer)
@@ -90,7 +98,7 @@ fn row_bytes(rows: &Columns) -> usize {
     rows.len() * 16 + texts
 }
 
-fn everything() -> RangeQuestion {
+pub(crate) fn everything() -> RangeQuestion {
     RangeQuestion {
         pattern: Pattern::everything(),
         range: TimeRange::EVERYTHING,
@@ -100,7 +108,7 @@ fn everything() -> RangeQuestion {
     }
 }
 
-fn questions() -> impl Strategy<Value = RangeQuestion> {
+pub(crate) fn questions() -> impl Strategy<Value = RangeQuestion> {
     let edge = -10..SPAN + 10;
     let range = prop_oneof![
         1 => Just(TimeRange::EVERYTHING),

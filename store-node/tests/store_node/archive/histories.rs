@@ -225,14 +225,12 @@ impl World {
     }
 
     fn reopen(&mut self, which: Which, end: End) {
-        let applied = self.replica(which).applied;
+        let replica = self.replica(which);
         let disk = match end {
-            End::Killed => self.replica(which).disk.restart(),
-            End::PowerCut => self.replica(which).disk.power_cut(),
+            End::Killed => replica.disk.restart(),
+            End::PowerCut => replica.disk.power_cut(),
         };
-        let mut replica = Replica::open(disk).unwrap();
-        replica.assert_tidy();
-        replica.catch_up_to(&self.log, applied);
+        let replica = replica.reopened(disk, &self.log);
         match which {
             Which::First => self.first = replica,
             Which::Second => self.second = replica,

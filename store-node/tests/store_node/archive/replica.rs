@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -27,12 +28,14 @@ pub(super) struct Replica {
     pub(super) state: Arc<RwLock<State>>,
     pub(super) archive: Archive,
     pub(super) applied: u64,
+    /// How far its log is purged.
+    purged: AtomicU64,
 }
 
-/// The log as a replica has it: purged as far as its archive lets it be.
+/// The log as a replica has it: purged as far as its archive ever let it be.
 pub(super) struct Purged<'a> {
     log: &'a Log,
-    archive: &'a Archive,
+    replica: &'a Replica,
 }
 
 impl Replica {
@@ -52,19 +55,33 @@ impl Replica {
             state,
             applied: manifest.map_or(0, |manifest| manifest.position.index),
             archive,
+            purged: AtomicU64::new(0),
         })
+    }
+
+    /// Opens `disk`, which is what is left of this replica's, and applies the log as far as before.
+    pub(super) fn reopened(&self, disk: FakeDisk, log: &Log) -> Self {
+        let purged = self.purged();
+        let mut reopened = Self::open(disk).unwrap();
+        reopened.assert_tidy();
+        assert!(purged <= reopened.applied, "the log was purged too early");
+        reopened.purged = AtomicU64::new(purged);
+        reopened.catch_up_to(log, self.applied);
+        reopened
+    }
+
+    /// Purges the log as far as it may be, and says how far that is.
+    pub(super) fn purged(&self) -> u64 {
+        let purgeable = *self.archive.purgeable().borrow();
+        let position = purgeable.map_or(0, |purgeable| purgeable.position);
+        self.purged
+            .fetch_max(position, Ordering::Relaxed)
+            .max(position)
     }
 
     /// An empty one.
     pub(super) fn new() -> Self {
         Self::open(FakeDisk::new()).unwrap()
-    }
-
-    /// Opens what is on the disk and applies all of the log above it.
-    pub(super) fn opened(disk: FakeDisk, log: &Log) -> Result<Self, ManifestError> {
-        let mut replica = Self::open(disk)?;
-        replica.catch_up(log);
-        Ok(replica)
     }
 
     /// Applies what it has not applied yet.
@@ -100,10 +117,7 @@ impl Replica {
     }
 
     pub(super) const fn payloads<'a>(&'a self, log: &'a Log) -> Purged<'a> {
-        Purged {
-            log,
-            archive: &self.archive,
-        }
+        Purged { log, replica: self }
     }
 
     pub(super) fn do_next(&self, log: &Log) -> Result<bool, JobError> {
@@ -224,8 +238,7 @@ fn collect(disk: &FakeDisk, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) 
 
 impl Payloads for Purged<'_> {
     fn payload(&self, index: u64) -> Result<Bytes, PayloadError> {
-        let purged = *self.archive.purgeable().borrow();
-        if purged.is_some_and(|purged| index <= purged.position) {
+        if index <= self.replica.purged() {
             return Err(PayloadError::Absent { index });
         }
         self.log.payload(index)

@@ -35,6 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
+    archive::Archive,
     charter::Charter,
     config::Config,
     http::Page,
@@ -58,6 +59,8 @@ pub struct Context {
     pub state: Arc<RwLock<State>>,
     /// Reads chunks back from the log.
     pub payloads: Arc<dyn Payloads>,
+    /// What of it is sealed.
+    pub archive: Arc<Archive>,
     /// What was set.
     pub config: Arc<Config>,
     /// The time of day, for what readers call now.

@@ -97,7 +97,7 @@ impl BringUp {
             charter,
             log,
             state: Arc::clone(&state),
-            archive,
+            archive: Arc::clone(&archive),
             segments: Arc::new(Folder::new(Arc::clone(&self.disk), segments)),
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
@@ -111,6 +111,7 @@ impl BringUp {
             replica: consensus.replica().clone(),
             state,
             payloads,
+            archive,
             config: self.config,
             clock: self.clock,
         })));

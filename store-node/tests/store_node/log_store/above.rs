@@ -222,6 +222,14 @@ async fn a_gap_is_found_before_anything_after_it_is_applied() {
     let stream = [entries(1, 6..=9), committed(id(1, 8)), entries(1, 10..=11)];
     let gap = refusal(&stream, Some(&base(1, 4)));
     assert!(gap.contains("those between them are missing"), "{gap}");
+    let state = Arc::default();
+    let on_fatal = OnFatal::new(|line| panic!("{line}"));
+    let disk = Arc::new(disk_with(&stream));
+    let refused = open_into(&state, disk, on_fatal, Some(&base(1, 4)));
+    drop(refused.expect_err("there is a gap"));
+    // What is applied may begin work of its own.
+    let state = state.read().expect("nobody panics with it");
+    assert!(state.summary().producers.is_empty());
 }
 
 #[tokio::test]

@@ -35,12 +35,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
 use crate::{
+    archive::Archive,
     charter::Charter,
     config::Config,
     http::Page,
     ingest, query,
     raft::{Replica, consensus::Consensus, link::Links, reception::Reception, types::OnFatal},
-    segments::library::Library,
     state::{Payloads, State},
 };
 
@@ -59,8 +59,8 @@ pub struct Context {
     pub state: Arc<RwLock<State>>,
     /// Reads chunks back from the log.
     pub payloads: Arc<dyn Payloads>,
-    /// Reads chunks back from segments.
-    pub library: Arc<Library>,
+    /// What of it is sealed.
+    pub archive: Arc<Archive>,
     /// What was set.
     pub config: Arc<Config>,
     /// The time of day, for what readers call now.

@@ -87,7 +87,6 @@ impl BringUp {
             }
         };
         let payloads = Arc::new(log.store.clone());
-        let library = Arc::clone(archive.library());
         let parts = Parts {
             network: Network {
                 id: charter.node,
@@ -121,7 +120,7 @@ impl BringUp {
             replica: consensus.replica().clone(),
             state,
             payloads,
-            library,
+            archive,
             config: self.config,
             clock: self.clock,
         })));

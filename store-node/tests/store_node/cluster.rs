@@ -2,9 +2,12 @@
 
 mod formation;
 mod http;
+mod puppet;
+mod purging;
 mod replication;
 #[cfg(test)]
 mod serving;
+mod snapshots;
 
 use std::{
     collections::BTreeMap,
@@ -44,6 +47,7 @@ struct Cluster {
     members: BTreeMap<u64, String>,
     disks: BTreeMap<u64, FakeDisk>,
     nodes: BTreeMap<u64, Node>,
+    log_bytes_max: u64,
     /// What nodes said when they could not go on.
     fatal: Arc<Mutex<Vec<String>>>,
 }
@@ -75,6 +79,7 @@ impl Cluster {
             members,
             disks,
             nodes: BTreeMap::new(),
+            log_bytes_max: 1 << 30,
             fatal: Arc::default(),
         }
     }
@@ -82,13 +87,19 @@ impl Cluster {
     /// A cluster of `size` with all nodes ready.
     async fn formed(size: u64) -> Self {
         let mut cluster = Self::blank(size);
-        for id in 1..=size {
-            cluster.start(id).await;
-        }
-        for id in 1..=size {
-            cluster.ready(id).await;
-        }
+        cluster.form().await;
         cluster
+    }
+
+    /// Starts all nodes and waits until they are ready.
+    async fn form(&mut self) {
+        let ids: Vec<u64> = self.members.keys().copied().collect();
+        for id in &ids {
+            self.start(*id).await;
+        }
+        for id in &ids {
+            self.ready(*id).await;
+        }
     }
 
     fn config(&self, id: u64) -> Config {
@@ -98,6 +109,7 @@ impl Cluster {
             listen: self.address(id),
             segment_bytes_max: 1 << 20,
             tail_cache_bytes: 64 << 10,
+            log_bytes_max: self.log_bytes_max,
             ..Config::on_loopback(id, Path::new("/data"), &identity)
         }
     }

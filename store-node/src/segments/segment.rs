@@ -152,11 +152,6 @@ impl Segment {
         size_of::<Self>() + self.directory.capacity() * size_of::<SeriesInSegment>()
     }
 
-    /// Whether it is the file that `watch` watches.
-    pub(super) fn is_watched_by(&self, watch: &Watch) -> bool {
-        self.watch.as_ref().is_some_and(|own| own.is_of(watch))
-    }
-
     fn read_chunks(&self, series: &SeriesInSegment) -> Result<Vec<ChunkEntry>, SegmentError> {
         let from = self.footer.outline.entries_offset + series.place.entries_at;
         let range = from..from + u64::from(series.place.entries_bytes);

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod log_store;
+#[cfg(test)]
 mod segments;
 #[cfg(test)]
 mod state_model;

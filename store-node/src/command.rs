@@ -1,6 +1,6 @@
 //! Commands: what the entries of the log say, and their bytes.
 //!
-//! An entry's payload begins with one byte that names the command. The two rare commands are CBOR
+//! An entry's payload begins with one byte that names the command. The rare commands are CBOR
 //! behind it; a batch has a compact head and then its own bytes, so that the chunks a producer
 //! encoded are the bytes that are synced, replicated and read back. Reading a command copies no chunk.
 //!
@@ -12,6 +12,7 @@ use sensor_model::SeriesDescription;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store_wire::batch::{BatchError, BatchView};
+use uuid::Uuid;
 
 /// Longest name of a producer, in bytes.
 pub const PRODUCER_BYTES_MAX: usize = 512;
@@ -20,6 +21,7 @@ const OPEN_SERIES: u8 = 1;
 const OPEN_PRODUCER: u8 = 2;
 const APPEND: u8 = 3;
 const APPEND_ONCE: u8 = 4;
+const CLAIM_NODE: u8 = 16;
 
 /// How deep a command's CBOR may nest: a list of descriptions with attributes is three deep.
 const DEPTH_MAX: usize = 16;
@@ -39,6 +41,13 @@ pub enum Command<'a> {
     },
     /// Adds the readings of a batch.
     Append(Append<'a>),
+    /// Gives a node id to a folder, for good.
+    ClaimNode {
+        /// The id.
+        id: u64,
+        /// What the folder calls itself; `None` if an operator only expects a node.
+        incarnation: Option<Uuid>,
+    },
 }
 
 /// A batch with its name, if it has one.
@@ -109,6 +118,11 @@ pub fn open_producer(producer: &str) -> Bytes {
     tagged_cbor(OPEN_PRODUCER, &producer)
 }
 
+/// The bytes of [`Command::ClaimNode`].
+pub fn claim_node(id: u64, incarnation: Option<Uuid>) -> Bytes {
+    tagged_cbor(CLAIM_NODE, &(id, incarnation))
+}
+
 /// Appends the head of a [`Command::Append`] to `out`. The batch's bytes follow it
 /// ([`BatchView::rewrite_into`]).
 ///
@@ -163,6 +177,10 @@ impl<'a> Command<'a> {
                     position: Some(position),
                     batch: BatchView::parse_rewritten(batch)?,
                 }))
+            }
+            CLAIM_NODE => {
+                let (id, incarnation) = from_cbor(body)?;
+                Ok(Self::ClaimNode { id, incarnation })
             }
             tag => Err(CommandError::Unknown { tag }),
         }
@@ -286,6 +304,12 @@ mod tests {
             Command::OpenProducer { producer }
         );
 
+        for incarnation in [None, Some(Uuid::from_u128(7))] {
+            let payload = claim_node(4, incarnation);
+            let claim = Command::ClaimNode { id: 4, incarnation };
+            assert_eq!(Command::parse(&payload).unwrap(), claim);
+        }
+
         for position in [None, Some(POSITION)] {
             let payload = append(position.as_ref());
             let batch = batch();
@@ -301,6 +325,8 @@ mod tests {
         let whole = [
             open_series(&[]),
             open_producer("device/a"),
+            claim_node(4, None),
+            claim_node(4, Some(Uuid::from_u128(7))),
             append(None),
             append(Some(&POSITION)),
         ];
@@ -339,7 +365,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(tag in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn no_bytes_make_it_panic(tag in 0_u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut payload = vec![tag];
             payload.extend(bytes);
             let _ = Command::parse(&payload.into());

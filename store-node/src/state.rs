@@ -4,13 +4,16 @@
 //! replica that has applied the same entries answers the same. It reads no disk and keeps no chunk
 //! of many readings: a reference to its place in the log stands for it ([`chunks`]).
 //!
-//! [`registry`] names the series, [`producers`] knows which batches have been applied. What is asked
-//! of the state is answered in [`crate::scan`].
+//! [`registry`] names the series, [`producers`] knows which batches have been applied, [`nodes`] which
+//! node ids were ever used. What is asked of the state is answered in [`crate::scan`].
 
 pub mod chunks;
+pub mod nodes;
 pub mod order;
 pub mod producers;
 pub mod registry;
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use column_codec::{ChunkView, DecodeError};
@@ -20,6 +23,7 @@ use store_wire::message::ProducerStatus;
 use crate::command::{Append, Command};
 
 use chunks::{Buffers, Place, SMALL_READINGS, SeriesReadings};
+use nodes::Nodes;
 use producers::{Producers, Verdict};
 use registry::{Registry, SeriesRefusal};
 
@@ -32,6 +36,7 @@ use registry::{Registry, SeriesRefusal};
 pub struct State {
     registry: Registry,
     producers: Producers,
+    nodes: Nodes,
     readings: Vec<SeriesReadings>,
     total: u64,
     workspace: Workspace,
@@ -90,6 +95,10 @@ pub enum Outcome {
         /// The chunk's kind.
         offered: Kind,
     },
+    /// The node has the id it claimed.
+    NodeClaimed,
+    /// The id is, or was, another node's: nothing was changed.
+    NodeIdTaken,
     /// What was not sealed is on its way into segments. [`State::place_generation`] must follow.
     Sealed,
     /// The command is not one that a correct leader proposes: nothing was changed.
@@ -199,10 +208,27 @@ impl State {
                 epoch: self.producers.open(producer),
             },
             Ok(Command::Append(append)) => self.append(index, payload, &append),
+            Ok(Command::ClaimNode { id, incarnation }) => {
+                if self.nodes.claim(id, incarnation) {
+                    Outcome::NodeClaimed
+                } else {
+                    Outcome::NodeIdTaken
+                }
+            }
             Err(error) => Outcome::Refused {
                 reason: error.to_string(),
             },
         }
+    }
+
+    /// Takes note of a committed membership: the ids of all members, learners too.
+    pub fn follow_members(&mut self, members: &BTreeSet<u64>) {
+        self.nodes.follow(members);
+    }
+
+    /// Every node id ever used.
+    pub const fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// The series by id and path.
@@ -314,6 +340,7 @@ impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         self.registry == other.registry
             && self.producers == other.producers
+            && self.nodes == other.nodes
             && self.readings == other.readings
             && self.total == other.total
     }

@@ -95,6 +95,10 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
             })
         }
         Ok(Command::OpenProducer { producer }) => writeln!(out, "open producer {producer}"),
+        Ok(Command::ClaimNode { id, incarnation }) => match incarnation {
+            Some(folder) => writeln!(out, "claim node {id} for folder {folder}"),
+            None => writeln!(out, "expect node {id}"),
+        },
         Ok(Command::Append(append)) => {
             match append.position {
                 Some(position) => write!(

@@ -59,6 +59,9 @@ impl Machine {
         match &entry.payload {
             Content::Blank => None,
             Content::Membership(members) => {
+                let ids = members.nodes().map(|(id, _)| *id).collect();
+                let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+                state.follow_members(&ids);
                 self.members = StoredMembers::new(Some(entry.log_id), members.clone());
                 None
             }

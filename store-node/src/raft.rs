@@ -9,20 +9,27 @@
 //! - `state_machine.rs` applies what is committed;
 //! - `network.rs` asks the other members, `reception.rs` answers them, `message.rs` is what they say,
 //!   `link.rs` keeps them connected;
-//! - `formation.rs` makes a cluster out of blank nodes, once;
+//! - `formation.rs` makes a cluster out of blank nodes, once; `joining.rs` brings a node to a running
+//!   one, which `admission.rs` answers;
+//! - `membership.rs` changes who belongs to it, `leadership.rs` who leads, `steward.rs` what is to be
+//!   done about both without being asked;
 //! - `consensus.rs` starts all of it and stops it in order.
 //!
 //! Sealed segments, snapshots that are manifests of them, and purging the log below them will plug in
 //! at `state_machine.rs` (build, install) and `network.rs` (transfer); until then every replica keeps
 //! the whole log.
 
+mod admission;
 mod complaints;
 pub mod consensus;
 pub mod formation;
 mod freshness;
 pub(crate) mod index;
+pub mod joining;
+mod leadership;
 pub mod link;
 pub mod log_store;
+pub mod membership;
 pub mod message;
 pub mod network;
 mod proposals;
@@ -33,7 +40,9 @@ mod replica;
 pub mod space;
 pub mod state_machine;
 mod status;
+pub mod steward;
 pub mod types;
 
+pub use membership::{ChangeError, Fence, Membership};
 pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};
 pub use replica::{ReadError, Replica, WaitError};

@@ -47,6 +47,8 @@ pub struct Link {
     address: Arc<str>,
     connection: watch::Receiver<Option<Connection>>,
     complaints: Arc<Complaints>,
+    /// Ends the dialling of this link alone.
+    stop: CancellationToken,
 }
 
 /// There is no connection to the member at the moment.
@@ -83,14 +85,41 @@ impl Links {
             address: address.into(),
             connection,
             complaints: Arc::default(),
+            stop: self.shared.stop.child_token(),
         };
         if let Some(endpoint) = self.endpoint().clone() {
-            let stop = self.shared.stop.clone();
-            let dialling = keep_connected(endpoint, link.clone(), connected, stop);
+            let dialling = keep_connected(endpoint, link.clone(), connected);
             self.shared.tasks.spawn(dialling);
         }
-        links.insert(target, link.clone());
+        if let Some(former) = links.insert(target, link.clone()) {
+            former.stop.cancel();
+        }
         link
+    }
+
+    /// Gives up the links to all but these nodes: the others are members no more.
+    pub fn retain(&self, members: impl Fn(u64) -> bool) {
+        self.lock().retain(|target, link| {
+            let keep = members(*target);
+            if !keep {
+                info!(peer = target, "peer is no member any more");
+                link.stop.cancel();
+            }
+            keep
+        });
+    }
+
+    /// Dials `HOST:PORT` once, where the node there is not known yet.
+    ///
+    /// # Cancel safety
+    /// Safe: a connection half made is given up.
+    pub async fn dial(&self, address: &str) -> Result<Connection, ConnectError> {
+        let endpoint = self.endpoint().clone();
+        let endpoint = endpoint.ok_or_else(|| ConnectError::NotDialled {
+            target: address.to_owned(),
+            reason: "the node is stopping".to_owned(),
+        })?;
+        dial(&endpoint, address).await
     }
 
     /// The link to `target`, if there is one.
@@ -170,8 +199,8 @@ async fn keep_connected(
     endpoint: Endpoint,
     link: Link,
     connected: watch::Sender<Option<Connection>>,
-    stop: CancellationToken,
 ) {
+    let stop = link.stop.clone();
     let mut pause = PAUSE_MIN;
     let mut complained = false;
     while let Some(outcome) = stop

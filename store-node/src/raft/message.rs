@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    joining::Newcomer,
     record::{self, RecordError},
     types::{self, Entry, LeaderId, LogId, Types},
 };
@@ -49,6 +50,9 @@ pub enum ToPeer {
         /// Its members.
         founders: Founders,
     },
+    /// Asks to be let into the cluster, before there is anything to greet with. Answered by `Admitted`
+    /// or `AskLeader`.
+    Join(Newcomer),
     /// Opens every other stream.
     Hello {
         /// The cluster the sender belongs to.
@@ -85,9 +89,14 @@ pub enum ToPeer {
         /// What that node must have first.
         last: Option<Position>,
     },
-    /// Says no more than its `Hello`: followers have nothing else to tell each other. Answered by
+    /// Says little more than its `Hello`: followers have nothing else to tell each other. Answered by
     /// `Greeted`.
-    Greet,
+    Greet {
+        /// Whether the sender must not be made leader.
+        draining: bool,
+    },
+    /// The leader wants the receiver to take no more writes. Answered by `Draining`.
+    Drain,
     /// Asks the leader for a position that covers everything acknowledged so far. Answered by
     /// `Index` or `NotLeader`.
     ReadIndex {
@@ -108,6 +117,16 @@ pub enum FromPeer {
     },
     /// Answers `Found`: written down, durably.
     Joined,
+    /// Answers `Join`: this is the cluster; write it down.
+    Admitted {
+        /// The cluster's UUID.
+        cluster: Uuid,
+    },
+    /// Answers `Join`: only the leader lets anybody in, and is there, if it is known.
+    AskLeader {
+        /// `HOST:PORT`.
+        address: Option<String>,
+    },
     /// Answers `Append`: everything up to here is synced and the same as the leader's.
     Appended(Option<Position>),
     /// Answers `Append`: this position is not what the leader thinks.
@@ -126,7 +145,12 @@ pub enum FromPeer {
     /// Answers `TransferLeader`; `Err` says why not.
     Transferred(Result<(), String>),
     /// Answers `Greet`.
-    Greeted,
+    Greeted {
+        /// Whether the receiver must not be made leader.
+        draining: bool,
+    },
+    /// Answers `Drain`: it is.
+    Draining,
     /// Answers `ReadIndex`.
     Index(Position),
     /// Answers `ReadIndex`: ask this one, if it is known.
@@ -165,11 +189,17 @@ pub enum Refusal {
         /// Who refuses.
         id: u64,
     },
-    /// The sender is no member.
-    #[error("node {from} is not a member of this cluster")]
-    NotAMember {
+    /// The sender was taken out of the cluster for good.
+    #[error("node {node} was removed from this cluster")]
+    Removed {
         /// The sender.
-        from: u64,
+        node: u64,
+    },
+    /// The sender is not let into the cluster.
+    #[error("{reason}")]
+    NotAdmitted {
+        /// Why, and what to do.
+        reason: String,
     },
     /// The node was given other founders, so the two will never form a cluster.
     #[error("node {id} was started with another --bootstrap list")]

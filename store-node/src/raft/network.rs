@@ -9,7 +9,10 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -54,6 +57,8 @@ pub struct Network {
     pub http: String,
     /// Connections to the other members.
     pub links: Links,
+    /// Set once a member says that this node was removed from the cluster.
+    pub removed: Arc<AtomicBool>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -75,6 +80,8 @@ impl Network {
                 http: self.http.clone(),
             },
             link: self.links.link(target, &address.quic),
+            id: self.id,
+            removed: Arc::clone(&self.removed),
         }
     }
 }
@@ -84,6 +91,8 @@ impl Network {
 pub struct Client {
     hello: ToPeer,
     link: Link,
+    id: u64,
+    removed: Arc<AtomicBool>,
 }
 
 /// Why a question has no answer.
@@ -164,6 +173,10 @@ impl Client {
         match receiver.receive().await? {
             Some((FromPeer::Refused(refusal), _)) => {
                 warn_refused(&self.link, &refusal);
+                // A member says so only once the removal is committed, and ids are never used again.
+                if matches!(refusal, Refusal::Removed { node } if node == self.id) {
+                    self.removed.store(true, Ordering::Relaxed);
+                }
                 Err(refusal.into())
             }
             Some((answer, _)) => Ok(answer),

@@ -8,7 +8,7 @@
 //!
 //! What would leave the cluster without a majority that keeps up is refused, and never forced.
 
-use std::{collections::BTreeSet, sync::PoisonError, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::PoisonError, time::Duration};
 
 use openraft::{
     ChangeMembers, Instant as _, Precondition, RaftMetrics,
@@ -41,6 +41,8 @@ const LAG_ENTRIES_MAX: u64 = 1_024;
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 /// How long a node may take to be there, or a majority to be found, before a change is refused for it.
 const KEEP_UP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a change that came too late waits at most before it is decided on anew.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What the library says of itself.
 type Metrics = RaftMetrics<Types>;
@@ -156,9 +158,7 @@ impl Replica {
         change: &ClusterChange,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
-        let turn = timeout_at(deadline, self.shared.changing.lock());
-        let _turn = turn.await.map_err(|_| ChangeError::Busy)?;
-        let made = async {
+        self.in_turn(deadline, || async {
             match change {
                 ClusterChange::Add { id, address } => self.enrol(*id, address, None).await,
                 ClusterChange::Remove { id } => self.remove(*id).await,
@@ -166,10 +166,8 @@ impl Replica {
                 ClusterChange::TransferLeader { id } => self.transfer_to(*id).await,
                 ClusterChange::Drain { id } => self.drain_node(*id).await,
             }
-        };
-        timeout_at(deadline, made)
-            .await
-            .unwrap_or(Err(ChangeError::Unknown))
+        })
+        .await
     }
 
     /// Lets a blank folder in as node `id`, if this node leads.
@@ -180,10 +178,29 @@ impl Replica {
         incarnation: Uuid,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
+        self.in_turn(deadline, || self.enrol(id, address, Some(incarnation)))
+            .await
+    }
+
+    /// Makes a change when no other is being made from here, and again if one came in between.
+    async fn in_turn<F>(&self, deadline: Instant, make: impl Fn() -> F) -> Result<(), ChangeError>
+    where
+        F: Future<Output = Result<(), ChangeError>>,
+    {
         let turn = timeout_at(deadline, self.shared.changing.lock());
         let _turn = turn.await.map_err(|_| ChangeError::Busy)?;
-        let enrolled = self.enrol(id, address, Some(incarnation));
-        timeout_at(deadline, enrolled)
+        let made = async {
+            loop {
+                let mut metrics = self.shared.group.metrics();
+                match make().await {
+                    Err(ChangeError::Busy) => {}
+                    outcome => return outcome,
+                }
+                // It was decided on what is not so any more; soon this node sees what is.
+                drop(timeout(LOOK_AGAIN, metrics.changed()).await);
+            }
+        };
+        timeout_at(deadline, made)
             .await
             .unwrap_or(Err(ChangeError::Unknown))
     }

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use bytes::Bytes;
 use segment_log::fake::FakeDisk;
 use sensor_model::Consistency;
-use store_node::raft::ChangeError;
+use store_node::{node::Node, raft::ChangeError};
 use store_wire::message::{ClusterChange, ErrorCode, Role};
 use tokio::time::Instant;
 
@@ -84,27 +84,20 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until every running node has applied exactly `readings`, and looks whether all are equal.
+    /// Waits until every running node has applied exactly `readings`, and all are equal.
     async fn all_have(&self, readings: u64) {
+        let contexts: Vec<_> = self.nodes.values().filter_map(Node::context).collect();
         until(|| {
-            let mut running = self.nodes.values();
-            running
-                .all(|node| {
-                    node.status()
-                        .is_some_and(|status| status.readings == readings)
-                })
-                .then_some(())
+            let all = contexts
+                .iter()
+                .all(|context| context.replica.status().readings == readings);
+            let equal = contexts.windows(2).all(|pair| {
+                let one = pair[0].state.read().unwrap();
+                *one == *pair[1].state.read().unwrap()
+            });
+            (all && equal).then_some(())
         })
         .await;
-        let contexts: Vec<_> = self
-            .nodes
-            .values()
-            .filter_map(|node| node.context())
-            .collect();
-        for pair in contexts.windows(2) {
-            let (one, other) = (pair[0].state.read().unwrap(), pair[1].state.read().unwrap());
-            assert!(*one == *other, "replicas differ");
-        }
     }
 
     /// Starts a node that must find out that it may not, and returns what it says.

@@ -2,9 +2,11 @@
 
 use store_node::raft::{
     joining::{Folder, Newcomer},
+    link::Links,
     message::{FromPeer, Refusal, ToPeer},
 };
 use store_wire::endpoint::{Connection, Protocol};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{super::stranger, *};
@@ -266,4 +268,20 @@ async fn ask(connection: &Connection, newcomer: Newcomer) -> FromPeer {
     sender.send(&ToPeer::Join(newcomer), &[]).await.unwrap();
     let (answer, _) = within(receiver.receive()).await.unwrap().unwrap();
     answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_is_held_outlives_a_membership_without_its_node() {
+    let cluster = Cluster::formed(1).await;
+    let stop = CancellationToken::new();
+    let links = Links::new(stranger(&cluster), stop.clone());
+    let held = links.link(1, &cluster.members[&1]);
+    links.retain(|_| false);
+    assert!(links.get(1).is_none());
+    // Whoever looks at the membership may see it later than consensus, which holds the link.
+    held.open(NEVER).await.expect("it is dialled");
+    drop(held);
+    // Without a holder the dialling ends by itself: nothing is cancelled here.
+    within(links.stopped()).await;
+    assert!(!stop.is_cancelled());
 }

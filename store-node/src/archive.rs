@@ -303,6 +303,7 @@ impl Archive {
                     total: checkpoint.total,
                     series: records.collect(),
                     producers: checkpoint.producers.clone(),
+                    nodes: checkpoint.nodes.clone(),
                     tombstones: checkpoint.tombstones.clone(),
                     retention: checkpoint.retention.clone(),
                     segments: Vec::new(),

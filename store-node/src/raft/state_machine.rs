@@ -65,10 +65,15 @@ impl Machine {
     /// Applies the entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) -> Option<Outcome> {
         self.pass(entry);
-        let Content::Normal(payload) = &entry.payload else {
-            return None;
-        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let payload = match &entry.payload {
+            Content::Blank => return None,
+            Content::Membership(members) => {
+                state.follow_members(&members.nodes().map(|(id, _)| *id).collect());
+                return None;
+            }
+            Content::Normal(payload) => payload,
+        };
         let outcome = state.apply(entry.log_id.index, &payload.0);
         if outcome == Outcome::Sealed {
             let place = Place {

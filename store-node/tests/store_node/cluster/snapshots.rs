@@ -102,6 +102,7 @@ impl Cluster {
             total: 0,
             series: Vec::new(),
             producers: Vec::new(),
+            nodes: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
             segments: segments.to_vec(),

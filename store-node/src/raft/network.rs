@@ -45,6 +45,9 @@ use crate::segments::manifest::Manifest;
 /// How long a session waits for a connection before the library is told to back off.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long to wait before a snapshot is offered again to a member that did not take it over.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Makes the library's clients, one for each member and purpose; they share the links.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -331,18 +334,23 @@ impl RaftNetworkV2<Types> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let taken_over = tokio::select! {
-            closed = cancel => return Err(closed.into()),
-            taken_over = transfer::offer(self, vote, snapshot) => taken_over,
-        };
-        match taken_over {
-            Ok(vote) => Ok(SnapshotResponse::new(vote)),
-            Err(error) => {
+        let offering = async {
+            let taken_over = transfer::offer(self, vote, snapshot).await;
+            if let Err(error) = &taken_over {
                 if self.link.is_due(&error.to_string()) {
                     warn!(peer = self.target(), %error, "a snapshot was not taken over, trying on");
                 }
-                Err(error.into_rpc().into())
+                // What stands in the way is seldom gone at once.
+                tokio::time::sleep(SNAPSHOT_PAUSE).await;
             }
+            taken_over
+        };
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            taken_over = offering => match taken_over {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => Err(error.into_rpc().into()),
+            },
         }
     }
 

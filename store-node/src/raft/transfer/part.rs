@@ -1,7 +1,8 @@
 //! A file that is being fetched: what has arrived of it, on disk.
 //!
-//! Nothing is synced before the file is whole, so after a power cut its length may be right and its
-//! bytes not. That is found out when it is hashed, as is everything else.
+//! It is synced every so often, so that the log's own syncs never wait behind a large file's. What was
+//! not yet synced when the power goes may have its length and not its bytes; that is found out when the
+//! whole is hashed, as is everything else.
 
 use std::{
     io,
@@ -15,6 +16,8 @@ use crate::segments::manifest::SegmentHash;
 
 /// Bytes read back at once.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes written between two syncs.
+const SYNC_EVERY_BYTES: u64 = 8 << 20;
 
 /// What has arrived of one file. Clones are the same. All of it uses the disk.
 #[derive(Debug, Clone)]
@@ -52,7 +55,12 @@ impl Part {
 
     /// Adds bytes that follow those that have arrived.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        let end = offset + bytes.len() as u64;
+        if offset / SYNC_EVERY_BYTES < end / SYNC_EVERY_BYTES {
+            self.file.sync_data()?;
+        }
+        Ok(())
     }
 
     /// Makes the file durable, reads all of it back and says whether it is the one with this hash.
@@ -66,13 +74,6 @@ impl Part {
             self.disk.remove(&self.path)?;
         }
         Ok(found == hash)
-    }
-
-    /// All of it, read into memory; the file is removed.
-    pub(super) fn into_bytes(self) -> io::Result<Vec<u8>> {
-        let bytes = segment_log::read_file(&*self.disk, &self.path)?;
-        self.disk.remove(&self.path)?;
-        Ok(bytes)
     }
 }
 

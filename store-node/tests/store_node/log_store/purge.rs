@@ -85,15 +85,8 @@ async fn work(
         };
         store.save_vote(&vote).await?;
         promised.vote = Some(vote);
-        for _ in 0..ROUND / 4 {
-            let entries: Vec<Entry> = (next..next + 4).map(|index| entry(term, index)).collect();
-            let (tx, synced) = Types::oneshot();
-            store.append(entries.clone(), IOFlushed::signal(tx)).await?;
-            synced.await.map_err(std::io::Error::other)??;
-            let acknowledged = entries.into_iter().map(|entry| (entry.log_id.index, entry));
-            promised.entries.extend(acknowledged);
-            next += 4;
-        }
+        append(store, promised, term, next..=next + ROUND - 1).await?;
+        next += ROUND;
         store.save_committed(Some(id(term, next - 2))).await?;
         let at = id(term, next - 4);
         manifest(at)
@@ -105,14 +98,88 @@ async fn work(
     Ok(())
 }
 
-async fn run(disk: &FakeDisk) -> Promised {
+/// Takes a manifest of another term over, in the steps of the consensus library: over a log that ends
+/// before it, or one that goes on beyond it on another branch. Then goes on after it.
+async fn install(
+    branch: u64,
+    disk: &FakeDisk,
+    store: &mut LogStore,
+    promised: &mut Promised,
+) -> std::io::Result<()> {
+    let vote = Vote {
+        leader_id: LeaderId::new(5, 1),
+        committed: true,
+    };
+    store.save_vote(&vote).await?;
+    promised.vote = Some(vote);
+    append(store, promised, 1, 0..=branch).await?;
+    store.save_committed(Some(id(1, 10))).await?;
+    let at = id(4, 40);
+    if branch >= at.index {
+        promised.entries.split_off(&11);
+        store.truncate_after(Some(id(1, 10))).await?;
+    }
+    manifest(at)
+        .store(disk, Path::new(MANIFESTS))
+        .map_err(std::io::Error::other)?;
+    promised.manifest = Some(at.index);
+    store.purge(at).await?;
+    append(store, promised, 5, 41..=60).await
+}
+
+async fn append(
+    store: &mut LogStore,
+    promised: &mut Promised,
+    term: u64,
+    indexes: std::ops::RangeInclusive<u64>,
+) -> std::io::Result<()> {
+    let entries: Vec<Entry> = indexes.map(|index| entry(term, index)).collect();
+    for entries in entries.chunks(4) {
+        let (tx, synced) = Types::oneshot();
+        store
+            .append(entries.to_vec(), IOFlushed::signal(tx))
+            .await?;
+        synced.await.map_err(std::io::Error::other)??;
+        let acknowledged = entries
+            .iter()
+            .map(|entry| (entry.log_id.index, entry.clone()));
+        promised.entries.extend(acknowledged);
+    }
+    Ok(())
+}
+
+/// What is done on a disk that fails at some operation.
+#[derive(Debug, Clone, Copy)]
+enum Workload {
+    Rounds,
+    Install { branch: u64 },
+}
+
+async fn run(workload: Workload, disk: &FakeDisk) -> Promised {
     let mut promised = Promised::default();
     let on_fatal = OnFatal::new(|_| {});
     if let Ok(mut opened) = open(Arc::new(disk.clone()), on_fatal, None) {
-        drop(work(disk, &mut opened.store, &mut promised).await);
+        let store = &mut opened.store;
+        let done = match workload {
+            Workload::Rounds => work(disk, store, &mut promised).await,
+            Workload::Install { branch } => install(branch, disk, store, &mut promised).await,
+        };
+        drop(done);
         drop(opened.writer.shutdown());
     }
     promised
+}
+
+/// Runs the workload on disks that fail at each operation in turn.
+async fn fail_everywhere(workload: Workload, operations: u64) {
+    for at in 1..=operations {
+        for fault in [Fault::Crash, Fault::Tear, Fault::FailWrite, Fault::FailSync] {
+            let disk = FakeDisk::with_seed(at);
+            disk.inject(fault, at);
+            let promised = run(workload, &disk).await;
+            check(disk.power_cut(), &promised, at).await;
+        }
+    }
 }
 
 /// Opens what is left, checks it, writes to it, and opens it again.
@@ -164,17 +231,20 @@ async fn check(disk: FakeDisk, promised: &Promised, at: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn vote_and_entries_survive_a_power_cut_at_every_operation_around_a_purge() {
     let whole = FakeDisk::new();
-    let promised = run(&whole).await;
+    let promised = run(Workload::Rounds, &whole).await;
     assert_eq!(promised.manifest, Some(3 * ROUND - 4), "it runs through");
     let segments = whole.list(Path::new(LOG)).expect("a healthy disk");
     assert!(segments.len() <= 4, "nothing was removed: {segments:?}");
-    let operations = whole.operations();
-    for at in 1..=operations {
-        for fault in [Fault::Crash, Fault::Tear, Fault::FailWrite, Fault::FailSync] {
-            let disk = FakeDisk::with_seed(at);
-            disk.inject(fault, at);
-            let promised = run(&disk).await;
-            check(disk.power_cut(), &promised, at).await;
-        }
+    fail_everywhere(Workload::Rounds, whole.operations()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_at_every_operation_of_an_installation_leaves_a_log_to_go_on_from() {
+    for branch in [20, 50] {
+        let workload = Workload::Install { branch };
+        let whole = FakeDisk::new();
+        let promised = run(workload, &whole).await;
+        assert_eq!(promised.entries.keys().last(), Some(&60), "it runs through");
+        fail_everywhere(workload, whole.operations()).await;
     }
 }

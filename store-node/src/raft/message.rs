@@ -25,7 +25,7 @@ use super::{
     joining::Newcomer,
     types::{self, LeaderId, LogId, Types},
 };
-use crate::segments::manifest::SegmentHash;
+use crate::segments::{manifest::SegmentHash, segment::UNHASHED_BYTES};
 
 /// The members a cluster is formed of: node id to `HOST:PORT`.
 pub type Founders = BTreeMap<u64, String>;
@@ -328,6 +328,14 @@ impl FileName {
     pub fn hash(&self) -> SegmentHash {
         match self {
             Self::Manifest(hash) | Self::Segment(hash) => *hash,
+        }
+    }
+
+    /// How many bytes at its end the hash is not of: there a segment says it itself.
+    pub const fn unhashed_bytes(&self) -> u64 {
+        match self {
+            Self::Manifest(_) => 0,
+            Self::Segment(_) => UNHASHED_BYTES,
         }
     }
 }

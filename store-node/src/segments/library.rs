@@ -208,6 +208,19 @@ impl Library {
         self.cache.bytes()
     }
 
+    /// Removes unfinished files that nobody goes on with, durably: call it before anything is written.
+    /// What was fetched in part is left, to be resumed.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn clear_unfinished(&self) -> io::Result<u64> {
+        let _names = self.lock();
+        let (removed, _) = self.remove_where(&self.incoming_dir(), |_, name| {
+            names::is_unfinished(name) && names::hash_of_unfinished(name).is_none()
+        })?;
+        Ok(removed)
+    }
+
     /// Removes every other segment, also those set aside, and unfinished files that nobody waits for,
     /// durably. An unfinished file of one of `keep` is left, to be resumed. Who has a removed segment
     /// open can still read it. Returns the bytes of the files removed.

@@ -20,7 +20,9 @@ use sensor_model::SeriesId;
 
 use super::damage::Watch;
 use super::format::{FOOTER_BYTES, Footer, FormatError, HEADER_BYTES, directory, entries};
-pub use super::format::{SegmentHead, Written, directory::SeriesInSegment, entries::ChunkEntry};
+pub use super::format::{
+    SegmentHead, UNHASHED_BYTES, Written, directory::SeriesInSegment, entries::ChunkEntry,
+};
 pub use error::SegmentError;
 
 /// An open segment. It may be read after its file was removed or replaced; then it still reads the old

@@ -16,8 +16,8 @@
 //! 5. When no read is left that began before, segments that no manifest lists are removed, and the log
 //!    may be purged.
 //!
-//! A crash before step 3 leaves files that nobody lists, which the next start removes; the job is done
-//! again from the log, to the same bytes.
+//! A crash before step 3 leaves files that nobody lists, which are removed after the next job; this one is
+//! done again from the log, to the same bytes.
 
 pub mod compact;
 mod cut;
@@ -125,7 +125,8 @@ impl JobError {
 
 impl Archive {
     /// Opens what is in the folder and puts `state` where its manifest stands, if there is one; else
-    /// `state` is emptied. Files that no manifest lists are removed.
+    /// `state` is emptied. Segments that no manifest lists stay until the next job is done: they may
+    /// be what was fetched of a snapshot that is still to be installed.
     ///
     /// # Errors
     /// When the manifest cannot be read or is damaged, or the disk refuses.
@@ -147,8 +148,7 @@ impl Archive {
         let segments = dir.join("segments");
         let library = Library::open(Arc::clone(&disk), &segments, cache_bytes);
         let library = library.map_err(at(segments.clone()))?;
-        let listed = manifest.as_ref().map_or(&[][..], |m| &m.segments);
-        library.retain(listed).map_err(at(segments))?;
+        library.clear_unfinished().map_err(at(segments))?;
         *state.write().unwrap_or_else(PoisonError::into_inner) = restored;
         Ok(Self {
             disk,
@@ -303,6 +303,7 @@ impl Archive {
                     total: checkpoint.total,
                     series: records.collect(),
                     producers: checkpoint.producers.clone(),
+                    nodes: checkpoint.nodes.clone(),
                     tombstones: checkpoint.tombstones.clone(),
                     retention: checkpoint.retention.clone(),
                     segments: Vec::new(),

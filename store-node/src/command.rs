@@ -12,6 +12,7 @@ use sensor_model::{Pattern, SeriesDescription, TimeRange};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store_wire::batch::{BatchError, BatchView};
+use uuid::Uuid;
 
 use crate::segments::manifest::{RetentionRule, SegmentId};
 
@@ -36,6 +37,7 @@ pub const RETENTION_RULES_MAX: usize = 256;
 pub const CHUNK_READINGS: u32 = 4096;
 /// Width of a window in ns: a day.
 pub const WINDOW_NANOS: u64 = 86_400_000_000_000;
+const CLAIM_NODE: u8 = 16;
 
 /// How deep a command's CBOR may nest: a list of descriptions with attributes is three deep.
 const DEPTH_MAX: usize = 16;
@@ -73,6 +75,13 @@ pub enum Command<'a> {
     SetRetention {
         /// The rules.
         rules: Vec<RetentionRule>,
+    },
+    /// Gives a node id to a folder, for good.
+    ClaimNode {
+        /// The id.
+        id: u64,
+        /// What the folder calls itself; `None` if an operator only expects a node.
+        incarnation: Option<Uuid>,
     },
 }
 
@@ -189,6 +198,11 @@ pub fn set_retention(rules: &[RetentionRule]) -> Bytes {
     tagged_cbor(SET_RETENTION, &rules)
 }
 
+/// The bytes of [`Command::ClaimNode`].
+pub fn claim_node(id: u64, incarnation: Option<Uuid>) -> Bytes {
+    tagged_cbor(CLAIM_NODE, &(id, incarnation))
+}
+
 /// Appends the head of a [`Command::Append`] to `out`. The batch's bytes follow it
 /// ([`BatchView::rewrite_into`]).
 ///
@@ -275,6 +289,10 @@ impl<'a> Command<'a> {
                     "there are too many rules",
                 )?;
                 Ok(Self::SetRetention { rules })
+            }
+            CLAIM_NODE => {
+                let (id, incarnation) = from_cbor(body)?;
+                Ok(Self::ClaimNode { id, incarnation })
             }
             tag => Err(CommandError::Unknown { tag }),
         }
@@ -406,6 +424,12 @@ mod tests {
             Command::OpenProducer { producer }
         );
 
+        for incarnation in [None, Some(Uuid::from_u128(7))] {
+            let payload = claim_node(4, incarnation);
+            let claim = Command::ClaimNode { id: 4, incarnation };
+            assert_eq!(Command::parse(&payload).unwrap(), claim);
+        }
+
         for position in [None, Some(POSITION)] {
             let payload = append(position.as_ref());
             let batch = batch();
@@ -421,6 +445,8 @@ mod tests {
         let whole = [
             open_series(&[]),
             open_producer("device/a"),
+            claim_node(4, None),
+            claim_node(4, Some(Uuid::from_u128(7))),
             append(None),
             append(Some(&POSITION)),
         ];
@@ -459,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(tag in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn no_bytes_make_it_panic(tag in 0_u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut payload = vec![tag];
             payload.extend(bytes);
             let _ = Command::parse(&payload.into());

@@ -21,7 +21,7 @@ pub use settings::{Setting, Settings};
 /// The port that an address without one means.
 const PORT_DEFAULT: u16 = 7400;
 /// Members a cluster may have: more voters than this only make every write slower.
-const MEMBERS_MAX: usize = 7;
+pub(crate) const MEMBERS_MAX: usize = 7;
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// The members to form a cluster of, if this is to be its first start.
     pub bootstrap: Option<BTreeMap<u64, String>>,
+    /// Members of a running cluster to join, if this is to be its first start.
+    pub join: Option<Vec<String>>,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
     /// Bytes of newest entries kept in memory.
@@ -87,6 +89,7 @@ impl Config {
             advertise: None,
             http: any,
             bootstrap: None,
+            join: None,
             in_flight_bytes_max: 64 << 20,
             tail_cache_bytes: 32 << 20,
             reserve_bytes: 256 << 20,
@@ -112,6 +115,7 @@ impl Config {
         let http = check.or("http", settings.http.as_ref(), "127.0.0.1:7500", socket);
         let advertise = check.optional("advertise", settings.advertise.as_ref(), address);
         let bootstrap = check.optional("bootstrap", settings.bootstrap.as_ref(), founders);
+        let join = check.optional("join", settings.join.as_ref(), addresses);
         let in_flight = check.or(
             "in-flight-max",
             settings.in_flight_max.as_ref(),
@@ -141,9 +145,16 @@ impl Config {
             "5s",
             duration,
         );
-        if settings.join.is_some() {
+        if settings.join.is_some() && settings.bootstrap.is_some() {
             check.problem(
-                "--join is not available in this version: start all members once with the same --bootstrap list",
+                "--bootstrap forms a new cluster, --join is for one that runs: give one of them",
+            );
+        }
+        let is_everywhere = listen.is_some_and(|listen| listen.ip().is_unspecified());
+        if settings.join.is_some() && settings.advertise.is_none() && is_everywhere {
+            check.problem(
+                "--advertise is missing: with --join the others must be told where to reach this node, \
+                 and --listen does not say",
             );
         }
         if let (Some(Some(members)), Some(id)) = (&bootstrap, id) {
@@ -170,6 +181,7 @@ impl Config {
                 advertise: advertise?,
                 http: http?,
                 bootstrap: bootstrap?,
+                join: join?,
                 in_flight_bytes_max: in_flight?,
                 tail_cache_bytes: tail_cache?,
                 reserve_bytes: reserve?,
@@ -301,6 +313,15 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
+fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let entries = text.split(',').filter(|entry| !entry.trim().is_empty());
+    let found: Vec<String> = entries.map(address).collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Ok(found)
+}
+
 fn founders(text: &str) -> Result<BTreeMap<u64, String>, String> {
     let mut members = BTreeMap::new();
     for entry in text.split(',').filter(|entry| !entry.trim().is_empty()) {
@@ -401,6 +422,25 @@ mod tests {
         let error = with(&[("id", "1"), ("advertise", "c")]).expect_err("listed as a");
         assert!(error.to_string().contains("give both the same"), "{error}");
         with(&[("id", "1"), ("advertise", "a:7400")]).expect("the same");
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_is() {
+        let base = [
+            ("id", "4"),
+            ("data", "/d"),
+            ("identity", "/i"),
+            ("join", "a, b:7401"),
+        ];
+        let with = |more: &[(&str, &str)]| Config::check(&settings(&[&base[..], more].concat()));
+        let config = with(&[]).expect("it listens on one address");
+        let members = ["a:7400".to_owned(), "b:7401".to_owned()];
+        assert_eq!(config.join.as_deref(), Some(&members[..]));
+        let error = with(&[("listen", "0.0.0.0:7400")]).expect_err("nobody knows where it is");
+        assert!(error.to_string().contains("--advertise"), "{error}");
+        with(&[("listen", "0.0.0.0:7400"), ("advertise", "c")]).expect("it says so");
+        let error = with(&[("bootstrap", "4=d")]).expect_err("both");
+        assert!(error.to_string().contains("give one of them"), "{error}");
     }
 
     #[test]

@@ -4,19 +4,20 @@
 //! replica that has applied the same entries answers the same. It reads no disk and keeps no chunk
 //! of many readings: a reference to its place in the log stands for it ([`chunks`]).
 //!
-//! [`registry`] names the series, [`producers`] knows which batches have been applied. What is sealed,
-//! and what is on its way there, is in `sealing.rs`. What is asked of the state is answered in
-//! [`crate::scan`].
+//! [`registry`] names the series, [`producers`] knows which batches have been applied, [`nodes`] which
+//! node ids were ever used. What is sealed, and what is on its way there, is in `sealing.rs`. What is
+//! asked of the state is answered in [`crate::scan`].
 
 pub mod chunks;
 pub mod generation;
+pub mod nodes;
 pub mod order;
 pub mod producers;
 pub mod registry;
 pub(crate) mod sealing;
 pub mod selection;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};
 
 use chunks::{Buffers, Place, SMALL_READINGS, SeriesReadings};
 use generation::{Generation, Job};
+use nodes::Nodes;
 use producers::{Producers, Verdict};
 use registry::{Registry, SeriesRefusal};
 
@@ -45,6 +47,7 @@ pub const TOMBSTONES_MAX: usize = 4096;
 pub struct State {
     registry: Registry,
     producers: Producers,
+    nodes: Nodes,
     readings: Vec<SeriesReadings>,
     total: u64,
     /// By order.
@@ -128,6 +131,10 @@ pub enum Outcome {
         /// The chunk's kind.
         offered: Kind,
     },
+    /// The node has the id it claimed.
+    NodeClaimed,
+    /// The id is, or was, another node's: nothing was changed.
+    NodeIdTaken,
     /// What was not sealed is on its way into segments. [`State::place_generation`] must follow.
     Sealed,
     /// The segments will be compacted, unless the jobs before have changed them.
@@ -244,10 +251,27 @@ impl State {
                 self.retention = rules;
                 Outcome::RetentionSet
             }
+            Ok(Command::ClaimNode { id, incarnation }) => {
+                if self.nodes.claim(id, incarnation) {
+                    Outcome::NodeClaimed
+                } else {
+                    Outcome::NodeIdTaken
+                }
+            }
             Err(error) => Outcome::Refused {
                 reason: error.to_string(),
             },
         }
+    }
+
+    /// Takes note of a committed membership: the ids of all members, learners too.
+    pub fn follow_members(&mut self, members: &BTreeSet<u64>) {
+        self.nodes.follow(members);
+    }
+
+    /// Every node id ever used.
+    pub const fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// The series by id and path.
@@ -362,6 +386,7 @@ impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         self.registry == other.registry
             && self.producers == other.producers
+            && self.nodes == other.nodes
             && self.readings == other.readings
             && self.total == other.total
             && self.tombstones == other.tombstones

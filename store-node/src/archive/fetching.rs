@@ -53,7 +53,12 @@ impl SegmentStore for Archive {
     }
 
     fn adopt(&self, whole: &Path, entry: &SegmentEntry) -> io::Result<()> {
-        self.library.adopt(whole, entry)
+        let adopted = self.library.adopt(whole, entry);
+        if matches!(&adopted, Err(error) if error.kind() == io::ErrorKind::InvalidData) {
+            // It must be fetched anew.
+            self.library.discard(whole)?;
+        }
+        adopted
     }
 
     fn keep(&self, entries: &[SegmentEntry]) {

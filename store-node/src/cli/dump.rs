@@ -116,6 +116,10 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
                 writeln!(out, "    {} for {} ns", rule.pattern.as_str(), rule.keep)
             })
         }
+        Ok(Command::ClaimNode { id, incarnation }) => match incarnation {
+            Some(folder) => writeln!(out, "claim node {id} for folder {folder}"),
+            None => writeln!(out, "expect node {id}"),
+        },
         Ok(Command::Append(append)) => {
             match append.position {
                 Some(position) => write!(

@@ -74,7 +74,7 @@ pub struct Settings {
     /// Where to take QUIC connections [default: 127.0.0.1:7400]
     #[arg(long, env = "TIDEMARK_LISTEN", value_name = "ADDR")]
     pub listen: Option<Setting>,
-    /// Where others reach this node [default: its address in --bootstrap]
+    /// Where others reach this node [default: its address in --bootstrap, or --listen]
     #[arg(long, env = "TIDEMARK_ADVERTISE", value_name = "ADDR")]
     pub advertise: Option<Setting>,
     /// Where to serve health, metrics and status [default: 127.0.0.1:7500]
@@ -88,8 +88,8 @@ pub struct Settings {
         conflicts_with = "join"
     )]
     pub bootstrap: Option<Setting>,
-    /// A member of the cluster to join; not available in this version
-    #[arg(long, env = "TIDEMARK_JOIN", value_name = "ADDR")]
+    /// Members of a running cluster to join, any of them will do: ADDR,ADDR
+    #[arg(long, env = "TIDEMARK_JOIN", value_name = "LIST")]
     pub join: Option<Setting>,
     /// Bytes of writes on their way to the log at a time [default: 64MiB]
     #[arg(long, env = "TIDEMARK_IN_FLIGHT_MAX", value_name = "SIZE")]

@@ -1,6 +1,7 @@
 //! From an open endpoint to running consensus: the part of starting that may take long.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{Arc, RwLock},
 };
@@ -21,10 +22,12 @@ use crate::{
     raft::{
         consensus::{Consensus, Parts},
         formation::{Formation, FormationError},
+        joining::Joining,
         link::Links,
         network::Network,
-        reception::Reception,
+        reception::{Reception, Stage},
         recovery::{self, OpenLog, OpenedLog},
+        steward::Home,
         transfer::{Offers, SegmentStore},
         types::OnFatal,
     },
@@ -48,6 +51,7 @@ pub(super) struct BringUp {
     pub(super) on_fatal: OnFatal,
     pub(super) links: Links,
     pub(super) reception: Reception,
+    pub(super) quic: SocketAddr,
     pub(super) http: String,
     pub(super) page: Page,
 }
@@ -76,18 +80,17 @@ impl BringUp {
     ) -> Result<Option<Consensus>> {
         let state = Arc::new(RwLock::new(State::new()));
         let (archive, log) = self.open_log(&state).await?;
-        let Some(formed) = stop.run_until_cancelled(self.form(&log)).await else {
+        let Some(belongs) = stop.run_until_cancelled(self.belong(&log)).await else {
             return close(log).await;
         };
-        let charter = match formed {
+        let charter = match belongs {
             Ok(charter) => charter,
             Err(error) => {
                 close(log).await?;
-                return Err(one_line(&error));
+                return Err(error);
             }
         };
         let payloads = Arc::new(log.store.clone());
-        let library = Arc::clone(archive.library());
         let parts = Parts {
             network: Network {
                 id: charter.node,
@@ -97,8 +100,13 @@ impl BringUp {
                 links: self.links.clone(),
                 offers: Offers::default(),
                 kept_from: watch::Sender::new(0),
+                removed: Arc::default(),
             },
-            charter,
+            home: Home {
+                disk: Arc::clone(&self.disk),
+                data: self.config.data.clone(),
+                charter,
+            },
             log,
             state: Arc::clone(&state),
             archive: Arc::clone(&archive),
@@ -121,7 +129,7 @@ impl BringUp {
             replica: consensus.replica().clone(),
             state,
             payloads,
-            library,
+            archive,
             config: self.config,
             clock: self.clock,
         })));
@@ -190,18 +198,46 @@ impl BringUp {
         Ok((archive, opened))
     }
 
-    async fn form(&self, log: &OpenedLog) -> Result<Charter, FormationError> {
+    /// The charter: the one there is, or one that is got by forming a cluster or joining one.
+    async fn belong(&self, log: &OpenedLog) -> Result<Charter> {
+        if let Some(charter) = &self.charter {
+            self.reception.enter(Stage::Joined {
+                cluster: charter.cluster_id,
+                has_entries: !log.store.is_empty(),
+            });
+        }
+        let joined = match (&self.charter, &self.config.join) {
+            (None, Some(members)) => self.joining(members).join().await,
+            (Some(charter), Some(members)) if charter.awaiting.is_empty() => {
+                self.joining(members).confirm(charter.clone()).await
+            }
+            (_, Some(_) | None) => {
+                let formed = self.form().await;
+                return formed.map_err(|error| one_line(&error));
+            }
+        };
+        joined.map_err(|error| one_line(&error))
+    }
+
+    fn joining(&self, members: &[String]) -> Joining {
+        let address = self.config.advertise.clone();
+        Joining {
+            id: self.config.id,
+            cluster: self.cluster.clone(),
+            address: address.unwrap_or_else(|| self.quic.to_string()),
+            members: members.to_owned(),
+            disk: Arc::clone(&self.disk),
+            data: self.config.data.clone(),
+            links: self.links.clone(),
+        }
+    }
+
+    async fn form(&self) -> Result<Charter, FormationError> {
         let founders = match (&self.charter, &self.config.bootstrap) {
             (Some(charter), _) => charter.founders.clone(),
             (None, Some(members)) => members.clone(),
             (None, None) => return Err(FormationError::Stopped),
         };
-        if let Some(charter) = &self.charter {
-            self.reception.enter(crate::raft::reception::Stage::Joined {
-                cluster: charter.cluster_id,
-                has_entries: !log.store.is_empty(),
-            });
-        }
         let formation = Formation {
             id: self.config.id,
             cluster: self.cluster.clone(),

@@ -157,7 +157,7 @@ fn find(
     let source = Source {
         state: &context.state,
         payloads: &*context.payloads,
-        library: &context.library,
+        library: context.archive.library(),
     };
     let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
     let mut listed = 0_u64;

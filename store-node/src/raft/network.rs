@@ -5,7 +5,14 @@
 
 mod session;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -38,6 +45,9 @@ use crate::segments::manifest::Manifest;
 /// How long a session waits for a connection before the library is told to back off.
 const CONNECT_PATIENCE: Duration = Duration::from_millis(200);
 
+/// How long to wait before a snapshot is offered again to a member that did not take it over.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Makes the library's clients, one for each member and purpose; they share the links.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -56,6 +66,8 @@ pub struct Network {
     /// The first entry that is kept for members that are behind, however far: who is further behind
     /// than this gets a snapshot instead of entries.
     pub kept_from: watch::Sender<u64>,
+    /// Set once a member says that this node was removed from the cluster.
+    pub removed: Arc<AtomicBool>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -78,6 +90,8 @@ impl Network {
             },
             link: self.links.link(target, &address.quic),
             network: self.clone(),
+            id: self.id,
+            removed: Arc::clone(&self.removed),
         }
     }
 }
@@ -88,6 +102,8 @@ pub struct Client {
     hello: ToPeer,
     link: Link,
     network: Network,
+    id: u64,
+    removed: Arc<AtomicBool>,
 }
 
 /// Why a question has no answer.
@@ -212,6 +228,10 @@ impl Client {
         match receiver.receive().await? {
             Some((FromPeer::Refused(refusal), _)) => {
                 warn_refused(&self.link, &refusal);
+                // A member says so only once the removal is committed, and ids are never used again.
+                if matches!(refusal, Refusal::Removed { node } if node == self.id) {
+                    self.removed.store(true, Ordering::Relaxed);
+                }
                 Err(refusal.into())
             }
             Some(answer) => Ok(answer),
@@ -314,18 +334,23 @@ impl RaftNetworkV2<Types> for Client {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let taken_over = tokio::select! {
-            closed = cancel => return Err(closed.into()),
-            taken_over = transfer::offer(self, vote, snapshot) => taken_over,
-        };
-        match taken_over {
-            Ok(vote) => Ok(SnapshotResponse::new(vote)),
-            Err(error) => {
+        let offering = async {
+            let taken_over = transfer::offer(self, vote, snapshot).await;
+            if let Err(error) = &taken_over {
                 if self.link.is_due(&error.to_string()) {
                     warn!(peer = self.target(), %error, "a snapshot was not taken over, trying on");
                 }
-                Err(error.into_rpc().into())
+                // What stands in the way is seldom gone at once.
+                tokio::time::sleep(SNAPSHOT_PAUSE).await;
             }
+            taken_over
+        };
+        tokio::select! {
+            closed = cancel => Err(closed.into()),
+            taken_over = offering => match taken_over {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(error) => Err(error.into_rpc().into()),
+            },
         }
     }
 

@@ -65,10 +65,15 @@ impl Machine {
     /// Applies the entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) -> Option<Outcome> {
         self.pass(entry);
-        let Content::Normal(payload) = &entry.payload else {
-            return None;
-        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let payload = match &entry.payload {
+            Content::Blank => return None,
+            Content::Membership(members) => {
+                state.follow_members(&members.nodes().map(|(id, _)| *id).collect());
+                return None;
+            }
+            Content::Normal(payload) => payload,
+        };
         let outcome = state.apply(entry.log_id.index, &payload.0);
         if outcome == Outcome::Sealed {
             let place = Place {
@@ -197,4 +202,104 @@ impl RaftSnapshotBuilder<Types> for Found {
 fn stored(shard: u32, snapshot: Arc<Manifest>) -> io::Result<StoredSnapshot> {
     let meta = position::meta(shard, &snapshot).map_err(io::Error::other)?;
     Ok(StoredSnapshot { meta, snapshot })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use openraft::vote::RaftLeaderId;
+    use segment_log::fake::FakeDisk;
+
+    use super::*;
+    use crate::archive::ArchiveOptions;
+    use crate::raft::types::{LeaderId, Members};
+
+    const SHARD: u32 = 3;
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId {
+            leader_id: LeaderId::new(term, 1),
+            index,
+        }
+    }
+
+    fn place() -> Place {
+        let nodes = BTreeMap::from([(
+            1,
+            Address {
+                quic: "a:1".to_owned(),
+            },
+        )]);
+        let members = Members::new(vec![BTreeSet::from([1])], nodes).expect("it has an address");
+        Place {
+            id: id(4, 20),
+            members: StoredMembers::new(Some(id(2, 5)), members),
+        }
+    }
+
+    fn manifest() -> Manifest {
+        Manifest {
+            position: place().to_position(SHARD),
+            jobs_through: 20,
+            total: 0,
+            series: Vec::new(),
+            producers: Vec::new(),
+            nodes: Vec::new(),
+            tombstones: Vec::new(),
+            retention: Vec::new(),
+            segments: Vec::new(),
+        }
+    }
+
+    fn machine(disk: &FakeDisk) -> (StateMachine, watch::Receiver<Option<u64>>) {
+        let state = Arc::default();
+        let options = ArchiveOptions {
+            disk: Arc::new(disk.clone()),
+            dir: "/data/shards/3".into(),
+            shard: SHARD,
+            cache_bytes: 0,
+        };
+        let archive = Archive::open(options, Arc::clone(&state));
+        let archive = Arc::new(archive.expect("a healthy disk"));
+        let base = archive
+            .manifest()
+            .map(|manifest| Place::of(SHARD, &manifest.position).expect("it was just made"));
+        let (sender, applied) = watch::channel(None);
+        let machine = Machine::new(SHARD, state, base);
+        (StateMachine::new(machine, archive, sender), applied)
+    }
+
+    #[tokio::test]
+    async fn there_is_no_snapshot_before_there_is_a_manifest() {
+        let (mut machine, applied) = machine(&FakeDisk::new());
+        let current = machine.get_current_snapshot().await;
+        assert!(current.expect("nothing is wrong").is_none());
+        let builder = machine.try_create_snapshot_builder(false).await;
+        assert!(builder.is_none());
+        assert_eq!(*applied.borrow(), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_installed_is_the_snapshot_and_where_the_machine_stands() {
+        let disk = FakeDisk::new();
+        let (mut fresh, applied) = machine(&disk);
+        let meta = place().into_meta();
+        let installed = fresh.install_snapshot(&meta, Arc::new(manifest())).await;
+        installed.expect("a healthy disk");
+        assert_eq!(*applied.borrow(), Some(20));
+        // It is durable: another machine over what a power cut leaves stands there as well.
+        let (after, _) = machine(&disk.power_cut());
+        for mut machine in [fresh, after] {
+            let (applied, members) = machine.applied_state().await.expect("in memory");
+            assert_eq!((applied, members), (Some(id(4, 20)), place().members));
+            let current = machine.get_current_snapshot().await.expect("it is whole");
+            let current = current.expect("it was installed");
+            assert_eq!((&current.meta, &*current.snapshot), (&meta, &manifest()));
+            let mut builder = machine.try_create_snapshot_builder(false).await;
+            let builder = builder.as_mut().expect("there is a manifest");
+            let built = builder.build_snapshot().await.expect("it is whole");
+            assert_eq!(built.meta, meta);
+        }
+    }
 }

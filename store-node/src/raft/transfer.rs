@@ -43,6 +43,8 @@ pub(super) use offer::offer;
 
 /// Bytes of a file that travel in one frame.
 const PIECE_BYTES: usize = 256 << 10;
+/// How long to wait for a connection: to one that is lost, or just being dialled.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 /// How long the next piece may take before another source is asked.
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// How many requests for files are answered at a time. More wait.
@@ -208,7 +210,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl FetchError {
-    /// Whether another source, or the same once more, may do better.
+    /// Whether another source may do better.
     fn is_the_sources(&self) -> bool {
         !matches!(self, Self::NoSpace | Self::Disk { .. })
     }

@@ -89,11 +89,6 @@ impl Watch {
         self.copy.damage.get()
     }
 
-    /// Whether both watch the same file.
-    pub(super) fn is_of(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.copy, &other.copy)
-    }
-
     /// Remembers damage of the copy, which is `file`. Only the first counts, and is logged.
     pub(super) fn report(&self, file: &Path, range: Range<u64>, reason: &str) {
         let copies = self.damages.lock();

@@ -24,6 +24,8 @@ pub(crate) const HEADER_BYTES: usize = 44;
 pub(crate) const FOOTER_BYTES: usize = 104;
 /// Bytes of the footer that the BLAKE3 covers, as it covers everything before the footer.
 pub(crate) const FOOTER_HASHED_BYTES: usize = 60;
+/// Bytes at the end of a segment that its hash is not of: the hash itself, and what follows it.
+pub const UNHASHED_BYTES: u64 = (FOOTER_BYTES - FOOTER_HASHED_BYTES) as u64;
 /// Most series in a segment.
 pub const SERIES_MAX: u64 = 1 << 22;
 /// Most chunks of one series in a segment.

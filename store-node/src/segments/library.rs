@@ -91,8 +91,8 @@ impl Library {
     /// already, and not damaged since, it is only made certain to be durable.
     ///
     /// # Errors
-    /// What the disk says; `InvalidData` if the file is another one. After a failed sync the segment
-    /// may or may not be found after a crash; call again, or discard the file.
+    /// What the disk says; `InvalidData` if the file is another one, `NotFound` if there is none. When a
+    /// sync failed the segment may or may not be found after a crash.
     pub fn adopt(&self, unfinished: &Path, entry: &SegmentEntry) -> io::Result<()> {
         let mut names = self.lock();
         let folder = self.folder(entry);
@@ -105,6 +105,7 @@ impl Library {
             self.disk.create_dir_all(&folder)?;
             names.durable.remove(&folder);
             self.disk.rename(unfinished, &self.path(entry))?;
+            // In this order: who opened the old file, or still does, leaves nothing behind.
             self.damages.forget(entry.hash);
             self.cache.forget(entry.hash);
         } else if !self.is_in_place(entry)? || self.watch(entry).damage().is_some() {
@@ -153,16 +154,8 @@ impl Library {
     /// # Errors
     /// See [`SegmentError`]; [`SegmentError::Damaged`] without looking, once damage was found.
     pub fn segment(&self, entry: &SegmentEntry) -> Result<Arc<Segment>, SegmentError> {
-        let watch = self.undamaged(entry)?;
-        let segment = self
-            .cache
-            .segment(entry.hash, || self.read(entry, &watch))?;
-        if segment.is_watched_by(&watch) {
-            return Ok(segment);
-        }
-        // It was opened while another file took its place.
-        self.cache.forget(entry.hash);
-        self.cache.segment(entry.hash, || self.read(entry, &watch))
+        self.check_undamaged(entry)?;
+        self.cache.segment(entry.hash, || self.read(entry))
     }
 
     /// The chunks of a series in a segment, as [`Segment::chunks`], read now or before.
@@ -174,7 +167,7 @@ impl Library {
         entry: &SegmentEntry,
         id: SeriesId,
     ) -> Result<Arc<[ChunkEntry]>, SegmentError> {
-        self.undamaged(entry)?;
+        self.check_undamaged(entry)?;
         self.cache.chunks(entry.hash, id, || {
             let segment = self.segment(entry)?;
             Ok(segment.chunks(id)?.into())
@@ -215,6 +208,19 @@ impl Library {
         self.cache.bytes()
     }
 
+    /// Removes unfinished files that nobody goes on with, durably: call it before anything is written.
+    /// What was fetched in part is left, to be resumed.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn clear_unfinished(&self) -> io::Result<u64> {
+        let _names = self.lock();
+        let (removed, _) = self.remove_where(&self.incoming_dir(), |_, name| {
+            names::is_unfinished(name) && names::hash_of_unfinished(name).is_none()
+        })?;
+        Ok(removed)
+    }
+
     /// Removes every other segment, also those set aside, and unfinished files that nobody waits for,
     /// durably. An unfinished file of one of `keep` is left, to be resumed. Who has a removed segment
     /// open can still read it. Returns the bytes of the files removed.
@@ -225,8 +231,8 @@ impl Library {
         let mut names = self.lock();
         let hashes: BTreeSet<SegmentHash> = keep.iter().map(|entry| entry.hash).collect();
         let paths: BTreeSet<PathBuf> = keep.iter().map(|entry| self.path(entry)).collect();
-        self.cache.retain(&hashes);
         self.damages.retain(&hashes);
+        self.cache.retain(&hashes);
 
         let mut bytes = 0;
         for name in self.disk.list(&self.dir)? {
@@ -292,9 +298,10 @@ impl Library {
     }
 
     /// Opens a segment and compares it with what is to be there.
-    fn read(&self, entry: &SegmentEntry, watch: &Watch) -> Result<Arc<Segment>, SegmentError> {
+    fn read(&self, entry: &SegmentEntry) -> Result<Arc<Segment>, SegmentError> {
         let path = self.path(entry);
-        let segment = Segment::open_watched(&*self.disk, &path, watch)?;
+        let watch = self.watch(entry);
+        let segment = Segment::open_watched(&*self.disk, &path, &watch)?;
         if is_of(&segment, entry) {
             return Ok(Arc::new(segment));
         }
@@ -303,14 +310,13 @@ impl Library {
             range: 0..segment.written().bytes,
             reason: "it is another segment than its name says".to_owned(),
         };
-        error.report_to(watch);
+        error.report_to(&watch);
         Err(error)
     }
 
-    fn undamaged(&self, entry: &SegmentEntry) -> Result<Watch, SegmentError> {
-        let watch = self.watch(entry);
-        match watch.damage() {
-            None => Ok(watch),
+    fn check_undamaged(&self, entry: &SegmentEntry) -> Result<(), SegmentError> {
+        match self.watch(entry).damage() {
+            None => Ok(()),
             Some(damage) => Err(SegmentError::known(&self.path(entry), damage)),
         }
     }

@@ -12,6 +12,8 @@ use segment_log::{Disk, read_file, write_file_atomically};
 use sensor_model::{Pattern, Reading, SeriesDescription, TimeRange};
 use serde::{Deserialize, Serialize};
 
+use crate::state::nodes::NodeRecord;
+
 /// What stands at the beginning of every manifest.
 const MAGIC: [u8; 8] = *b"TIDEMANI";
 /// The version of the format.
@@ -135,6 +137,8 @@ pub struct Manifest {
     pub series: Vec<SeriesRecord>,
     /// Ordered by name.
     pub producers: Vec<ProducerRecord>,
+    /// Every node id ever used, ascending.
+    pub nodes: Vec<NodeRecord>,
     /// Ordered by index.
     pub tombstones: Vec<Tombstone>,
     /// In the order in which they were set.

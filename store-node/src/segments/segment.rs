@@ -20,7 +20,9 @@ use sensor_model::SeriesId;
 
 use super::damage::Watch;
 use super::format::{FOOTER_BYTES, Footer, FormatError, HEADER_BYTES, directory, entries};
-pub use super::format::{SegmentHead, Written, directory::SeriesInSegment, entries::ChunkEntry};
+pub use super::format::{
+    SegmentHead, UNHASHED_BYTES, Written, directory::SeriesInSegment, entries::ChunkEntry,
+};
 pub use error::SegmentError;
 
 /// An open segment. It may be read after its file was removed or replaced; then it still reads the old
@@ -150,11 +152,6 @@ impl Segment {
     /// Bytes of memory it takes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.directory.capacity() * size_of::<SeriesInSegment>()
-    }
-
-    /// Whether it is the file that `watch` watches.
-    pub(super) fn is_watched_by(&self, watch: &Watch) -> bool {
-        self.watch.as_ref().is_some_and(|own| own.is_of(watch))
     }
 
     fn read_chunks(&self, series: &SeriesInSegment) -> Result<Vec<ChunkEntry>, SegmentError> {

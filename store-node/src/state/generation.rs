@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use sensor_model::{Reading, SeriesDescription, SeriesId};
 
 use super::chunks::Unsealed;
+use super::nodes::NodeRecord;
 use crate::command::Seal;
 use crate::segments::manifest::{
     Position, ProducerRecord, RetentionRule, SegmentEntry, SegmentId, SeriesRecord, Tombstone,
@@ -34,6 +35,8 @@ pub struct Checkpoint {
     pub series: Vec<SeriesSummary>,
     /// Ordered by name.
     pub producers: Vec<ProducerRecord>,
+    /// Every node id ever used, ascending.
+    pub nodes: Vec<NodeRecord>,
     /// Ordered by index.
     pub tombstones: Vec<Tombstone>,
     /// In force there.

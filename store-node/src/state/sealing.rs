@@ -8,6 +8,7 @@ use sensor_model::{Pattern, SeriesId, TimeRange};
 
 use super::chunks::{SeriesReadings, Span, Unsealed};
 use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
+use super::nodes::Nodes;
 use super::producers::Producers;
 use super::registry::Registry;
 use super::selection::{Selection, masks};
@@ -45,6 +46,7 @@ impl State {
         let mut state = Self {
             registry,
             producers: Producers::restored(&manifest.producers),
+            nodes: Nodes::restored(manifest.nodes.iter().copied()),
             readings,
             total: manifest.total,
             jobs_through: manifest.jobs_through,
@@ -163,6 +165,7 @@ impl State {
                 .map(summary)
                 .collect(),
             producers: self.producers.records(),
+            nodes: self.nodes.records().copied().collect(),
             tombstones: self.tombstones.clone(),
             retention: self.retention.clone(),
         };

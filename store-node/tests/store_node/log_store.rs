@@ -1,6 +1,10 @@
-//! The consensus log: the library's own storage suite, and what survives a power cut.
+//! The consensus log: the library's own storage suite, what survives a power cut, and what a manifest
+//! takes the place of.
 
+mod above;
 mod crash;
+mod payloads;
+mod purge;
 mod suite;
 
 use std::{
@@ -14,24 +18,46 @@ use store_node::{
         recovery::{self, OpenLog, OpenLogError, OpenedLog},
         types::OnFatal,
     },
+    segments::manifest::Position,
     state::State,
 };
 
-/// Opens the log of shard 0 in `/data/log` with small segments and no cache, so that a short test
-/// rotates and reads from the disk.
-fn open(disk: Arc<dyn Disk>, on_fatal: OnFatal) -> Result<OpenedLog, OpenLogError> {
+/// The folder of the log.
+const LOG: &str = "/data/log";
+
+/// Small segments, so that a short test rotates.
+fn options() -> Options {
+    Options {
+        segment_bytes_max: 4096,
+        preallocate_bytes: 1024,
+        ..Options::default()
+    }
+}
+
+/// Opens the log of shard 0 above `base`, with no cache, so that a short test reads from the disk.
+fn open(
+    disk: Arc<dyn Disk>,
+    on_fatal: OnFatal,
+    base: Option<&Position>,
+) -> Result<OpenedLog, OpenLogError> {
+    open_into(&Arc::default(), disk, on_fatal, base)
+}
+
+/// As [`open`], applying to `state`.
+fn open_into(
+    state: &Arc<RwLock<State>>,
+    disk: Arc<dyn Disk>,
+    on_fatal: OnFatal,
+    base: Option<&Position>,
+) -> Result<OpenedLog, OpenLogError> {
     let log = OpenLog {
         disk,
-        dir: Path::new("/data/log").to_owned(),
+        dir: Path::new(LOG).to_owned(),
         shard: 0,
-        options: Options {
-            segment_bytes_max: 4096,
-            preallocate_bytes: 1024,
-            ..Options::default()
-        },
+        options: options(),
         tail_cache_bytes: 0,
         reserve_bytes: 0,
         on_fatal,
     };
-    recovery::open(&log, &Arc::new(RwLock::new(State::new())), None)
+    recovery::open(&log, state, base)
 }

@@ -4,6 +4,7 @@
 mod archive;
 mod cluster;
 mod log_store;
+#[cfg(test)]
 mod segments;
 #[cfg(test)]
 mod state_model;

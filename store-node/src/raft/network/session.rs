@@ -118,7 +118,7 @@ impl<'s> Session<'s> {
         match answer {
             FromPeer::Appended(last) => {
                 let last = last.map(LogId::from);
-                self.next = Some(last.map_or(0, |last| last.index + 1));
+                self.next = last.map(|last| last.index + 1).or(self.next);
                 Ok(Ok(last))
             }
             FromPeer::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote.into()))),

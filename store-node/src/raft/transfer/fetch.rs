@@ -13,16 +13,12 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
-use super::{FetchError, PIECE_PATIENCE, Shared, blocking, part::Part};
+use super::{CONNECT_PATIENCE, FetchError, PIECE_PATIENCE, Shared, blocking, part::Part};
 use crate::raft::{
     message::{FileName, FromPeer, ToPeer},
     network::{AskError, Client},
     space::Room,
 };
-
-/// How often one source is asked for a file whose bytes turn out wrong: what had arrived before may
-/// have been at fault.
-const ATTEMPTS: usize = 2;
 
 /// A file to fetch.
 #[derive(Debug, Clone, Copy)]
@@ -53,18 +49,12 @@ impl Shared {
         let hash = wanted.file.hash();
         let mut failure = FetchError::NotHere { hash };
         for source in sources {
-            for _ in 0..ATTEMPTS {
-                match self.fetch_from(source, wanted, received).await {
-                    Ok(path) => return Ok(path),
-                    Err(error) if !error.is_the_sources() => return Err(error),
-                    Err(error) => {
-                        warn!(peer = source.target(), file = %hash, %error, "a file was not fetched");
-                        let was_wrong = matches!(error, FetchError::Wrong { .. });
-                        failure = error;
-                        if !was_wrong {
-                            break;
-                        }
-                    }
+            match self.fetch_from(source, wanted, received).await {
+                Ok(path) => return Ok(path),
+                Err(error) if !error.is_the_sources() => return Err(error),
+                Err(error) => {
+                    warn!(peer = source.target(), file = %hash, %error, "a file was not fetched");
+                    failure = error;
                 }
             }
         }
@@ -93,7 +83,8 @@ impl Shared {
         self.receive(source, wanted, &part, offset, received)
             .await?;
         let whole = part.clone();
-        if !blocking(move || whole.is_whole(hash))
+        let unhashed = wanted.file.unhashed_bytes();
+        if !blocking(move || whole.is_whole(hash, unhashed))
             .await
             .map_err(failed)?
         {
@@ -122,7 +113,7 @@ impl Shared {
             file: wanted.file,
             offset,
         };
-        let mut answers = source.begin(&question, PIECE_PATIENCE).await?;
+        let mut answers = source.begin(&question, CONNECT_PATIENCE).await?;
         while offset < wanted.bytes {
             let answer = timeout(PIECE_PATIENCE, source.answer_with_body(&mut answers)).await;
             let (answer, piece) = answer.map_err(|_| AskError::Late(PIECE_PATIENCE))??;

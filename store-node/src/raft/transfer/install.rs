@@ -12,12 +12,11 @@ use std::{
 use openraft::{async_runtime::watch::WatchReceiver, vote::RaftLeaderId};
 use store_wire::frame::{FrameSender, SendError};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     FetchError, Transfer, blocking,
     fetch::{Received, Wanted},
-    part::Part,
 };
 use crate::{
     raft::{
@@ -31,6 +30,8 @@ use crate::{
     segments::manifest::{Manifest, SegmentEntry},
 };
 
+/// How often segments that are missing are fetched for one snapshot.
+const ROUNDS: usize = 3;
 /// How often the leader is told that it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The longest manifest: some millions of series. It is read into memory.
@@ -58,6 +59,8 @@ enum InstallError {
     NoSpace,
     #[error("the snapshot is not what was announced: {0}")]
     Malformed(String),
+    #[error("segments that were fetched are gone again")]
+    Removed,
     #[error("another leader's snapshot is on its way")]
     Superseded,
     #[error("consensus has stopped")]
@@ -163,7 +166,7 @@ impl Transfer {
         let installed = group.install_full_snapshot(vote, snapshot).await;
         let response = installed.map_err(|_| InstallError::Stopped)?;
         metrics::counter!("tidemark_snapshots_installed_total").increment(1);
-        self.keep(Vec::new()).await;
+        self.tidy(install).await;
         Ok(response.vote)
     }
 
@@ -181,26 +184,27 @@ impl Transfer {
         let sources = self.sources(group, Some((from, &install.address)));
         let (manifest, meta) = self.fetch_manifest(&sources, install, received).await?;
         self.keep(manifest.segments.clone()).await;
-        let missing = self.missing(&manifest.segments).await;
-        info!(
-            peer = from,
-            position = manifest.position.index,
-            segments = manifest.segments.len(),
-            missing = missing.len(),
-            bytes = missing.iter().map(|entry| entry.bytes).sum::<u64>(),
-            "fetching a snapshot"
-        );
-        for entry in &missing {
-            self.fetch_segment(&sources, entry, received).await?;
+        // Looked for once more after they were fetched, whatever tidied up meanwhile: a manifest is
+        // installed with all of its segments or not at all.
+        for _ in 0..ROUNDS {
+            let missing = self.missing(&manifest.segments).await;
+            if missing.is_empty() {
+                let snapshot = Arc::new(manifest);
+                return Ok(StoredSnapshot { meta, snapshot });
+            }
+            info!(
+                peer = from,
+                position = manifest.position.index,
+                segments = manifest.segments.len(),
+                missing = missing.len(),
+                bytes = missing.iter().map(|entry| entry.bytes).sum::<u64>(),
+                "fetching the segments of a snapshot"
+            );
+            for entry in &missing {
+                self.fetch_segment(&sources, entry, received).await?;
+            }
         }
-        // Whatever tidied up meanwhile: a manifest is installed with all of its segments or not at all.
-        if let Some(entry) = self.missing(&manifest.segments).await.first() {
-            return Err(FetchError::NotHere { hash: entry.hash }.into());
-        }
-        Ok(StoredSnapshot {
-            meta,
-            snapshot: Arc::new(manifest),
-        })
+        Err(InstallError::Removed)
     }
 
     async fn fetch_manifest(
@@ -224,10 +228,7 @@ impl Transfer {
         let leader = &sources[..sources.len().min(1)];
         let whole = shared.fetch(leader, &wanted, received).await?;
         let disk = Arc::clone(&shared.disk);
-        let read = blocking(move || {
-            let bytes = Part::open(disk, whole, bytes)?.into_bytes()?;
-            Ok(Manifest::decode(&bytes))
-        });
+        let read = blocking(move || Ok(Manifest::decode(&segment_log::read_file(&*disk, &whole)?)));
         let hash = install.manifest;
         let decoded = read
             .await
@@ -241,6 +242,20 @@ impl Transfer {
             return Err(malformed("the manifest stands elsewhere".to_owned()));
         }
         Ok((manifest, meta))
+    }
+
+    /// Lets go what was needed until the snapshot was in place.
+    async fn tidy(&self, install: &Install) {
+        self.keep(Vec::new()).await;
+        let (disk, segments) = (
+            Arc::clone(&self.shared.disk),
+            Arc::clone(&self.shared.segments),
+        );
+        let hash = install.manifest;
+        let removed = blocking(move || disk.remove(&segments.incoming(&hash))).await;
+        if let Err(error) = removed {
+            debug!(manifest = %hash, %error, "what was fetched of a manifest is left behind");
+        }
     }
 
     async fn keep(&self, entries: Vec<SegmentEntry>) {
@@ -277,5 +292,31 @@ impl Transfer {
             .map(|(id, address)| network.client(*id, address))
             .filter(Client::is_connected);
         first.into_iter().chain(others).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::types::LeaderId;
+
+    fn vote(term: u64) -> Vote {
+        Vote {
+            leader_id: LeaderId::new(term, 1),
+            committed: true,
+        }
+    }
+
+    #[test]
+    fn a_leader_with_a_greater_vote_takes_over_and_one_with_a_lesser_does_not() {
+        let installs = Installs::default();
+        let first = installs.begin(vote(2)).expect("nobody has the turn");
+        let again = installs.begin(vote(2)).expect("it gave the first up");
+        assert!(first.over.is_cancelled());
+        let lesser = installs.begin(vote(1));
+        assert!(matches!(lesser, Err(InstallError::Superseded)));
+        assert!(!again.over.is_cancelled());
+        let greater = installs.begin(vote(3)).expect("it leads");
+        assert!(again.over.is_cancelled() && !greater.over.is_cancelled());
     }
 }

@@ -14,7 +14,7 @@ use openraft::errors::{NetworkError, RPCError, Unreachable};
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
-use super::blocking;
+use super::{CONNECT_PATIENCE, blocking};
 use crate::{
     raft::{
         message::{FromPeer, Install, Position, ToPeer},
@@ -27,17 +27,15 @@ use crate::{
 
 /// How long a member may say nothing before it is asked again. It says something every second.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How long to wait for a connection.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The snapshots that this node offers to others. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Offers {
-    offers: Arc<Mutex<Vec<Offer>>>,
+    offers: Arc<Mutex<Vec<Arc<Offer>>>>,
 }
 
 /// One snapshot on offer to one member.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Offer {
     target: u64,
     position: u64,
@@ -49,7 +47,7 @@ struct Offer {
 #[derive(Debug)]
 struct Standing {
     offers: Offers,
-    target: u64,
+    offer: Arc<Offer>,
 }
 
 /// Why a member did not take a snapshot over.
@@ -71,7 +69,6 @@ impl OfferError {
     pub(in crate::raft) fn into_rpc(self) -> RPCError<Types> {
         match self {
             Self::Ask(error) => error.into_rpc(),
-            // Not at once: what stands in the way is seldom gone at once.
             Self::Declined(_) => RPCError::Unreachable(Unreachable::new(&self)),
             Self::Manifest(_) => RPCError::Network(NetworkError::new(&self)),
         }
@@ -89,27 +86,27 @@ impl Offers {
     /// Where in the log the snapshot stands that is on offer to `target`.
     pub(in crate::raft) fn position(&self, target: u64) -> Option<u64> {
         let offers = self.lock();
-        let offer = offers.iter().find(|offer| offer.target == target)?;
-        Some(offer.position)
+        let newest = offers.iter().rev().find(|offer| offer.target == target)?;
+        Some(newest.position)
     }
 
-    /// Offers a snapshot to a member, in place of any before.
+    /// Offers a snapshot to a member. One that was offered before, and is given up, may stand a little
+    /// longer.
     fn make(&self, mut offer: Offer) -> Standing {
         let mut offers = self.lock();
-        offers.retain(|other| other.target != offer.target);
         // Several members share one manifest in memory.
         if let Some(same) = offers.iter().find(|other| other.hash == offer.hash) {
             offer.manifest = same.manifest.clone();
         }
-        let target = offer.target;
-        offers.push(offer);
+        let offer = Arc::new(offer);
+        offers.push(Arc::clone(&offer));
         Standing {
             offers: self.clone(),
-            target,
+            offer,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Offer>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Offer>>> {
         self.offers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,7 +114,7 @@ impl Offers {
 impl Drop for Standing {
     fn drop(&mut self) {
         let mut offers = self.offers.lock();
-        offers.retain(|offer| offer.target != self.target);
+        offers.retain(|other| !Arc::ptr_eq(other, &self.offer));
     }
 }
 
@@ -200,7 +197,10 @@ mod tests {
         let first = offers.make(offer(1, 10, b"one"));
         let second = offers.make(offer(2, 10, b"one"));
         assert_eq!(offers.position(2), Some(10));
+        let again = offers.make(offer(1, 20, b"two"));
         drop(first);
+        assert_eq!(offers.position(1), Some(20));
+        drop(again);
         assert_eq!(offers.manifest(hash), Some(Bytes::from_static(b"one")));
         assert_eq!(offers.position(1), None);
         drop(second);

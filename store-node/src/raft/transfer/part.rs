@@ -1,7 +1,8 @@
 //! A file that is being fetched: what has arrived of it, on disk.
 //!
-//! Nothing is synced before the file is whole, so after a power cut its length may be right and its
-//! bytes not. That is found out when it is hashed, as is everything else.
+//! It is synced every so often, so that the log's own syncs never wait behind a large file's. What was
+//! not yet synced when the power goes may have its length and not its bytes; that is found out when the
+//! whole is hashed, as is everything else.
 
 use std::{
     io,
@@ -15,6 +16,8 @@ use crate::segments::manifest::SegmentHash;
 
 /// Bytes read back at once.
 const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes written between two syncs.
+const SYNC_EVERY_BYTES: u64 = 8 << 20;
 
 /// What has arrived of one file. Clones are the same. All of it uses the disk.
 #[derive(Debug, Clone)]
@@ -52,37 +55,38 @@ impl Part {
 
     /// Adds bytes that follow those that have arrived.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        let end = offset + bytes.len() as u64;
+        if offset / SYNC_EVERY_BYTES < end / SYNC_EVERY_BYTES {
+            self.file.sync_data()?;
+        }
+        Ok(())
     }
 
-    /// Makes the file durable, reads all of it back and says whether it is the one with this hash.
-    /// If not, it is removed.
-    pub(super) fn is_whole(&self, hash: SegmentHash) -> io::Result<bool> {
+    /// Makes the file durable, reads it back and says whether it is the one with this hash, which is of
+    /// all but its last `unhashed` bytes. If not, it is removed.
+    pub(super) fn is_whole(&self, hash: SegmentHash, unhashed: u64) -> io::Result<bool> {
         self.file.sync_all()?;
         // What is hashed is what the disk will give, not what memory still holds.
         self.file.forget_cached()?;
-        let found = hash_of(&*self.file)?;
+        let hashed = self.file.len()?.saturating_sub(unhashed);
+        let found = hash_of(&*self.file, hashed)?;
         if found != hash {
             self.disk.remove(&self.path)?;
         }
         Ok(found == hash)
     }
-
-    /// All of it, read into memory; the file is removed.
-    pub(super) fn into_bytes(self) -> io::Result<Vec<u8>> {
-        let bytes = segment_log::read_file(&*self.disk, &self.path)?;
-        self.disk.remove(&self.path)?;
-        Ok(bytes)
-    }
 }
 
-/// The BLAKE3 of a file.
-fn hash_of(file: &dyn DiskFile) -> io::Result<SegmentHash> {
+/// The BLAKE3 of the first `bytes` bytes of a file.
+fn hash_of(file: &dyn DiskFile, bytes: u64) -> io::Result<SegmentHash> {
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; BLOCK_BYTES];
     let mut offset = 0;
     loop {
-        let read = match file.read_at(&mut block, offset) {
+        let left = usize::try_from(bytes - offset).unwrap_or(usize::MAX);
+        let wanted = left.min(BLOCK_BYTES);
+        let read = match file.read_at(&mut block[..wanted], offset) {
             Ok(0) => return Ok(SegmentHash(*hasher.finalize().as_bytes())),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -116,10 +120,10 @@ mod tests {
         let again = part(&disk, bytes);
         assert_eq!(again.len().expect("fine"), half as u64);
         again.write(half as u64, &content[half..]).expect("fine");
-        assert!(again.is_whole(hash).expect("fine"));
+        assert!(again.is_whole(hash, 0).expect("fine"));
 
         disk.flip_bit(Path::new(PATH), half, 0);
-        assert!(!again.is_whole(hash).expect("fine"));
+        assert!(!again.is_whole(hash, 0).expect("fine"));
         assert_eq!(part(&disk, bytes).len().expect("fine"), 0);
     }
 

@@ -173,13 +173,16 @@ fn series() -> SeriesInSegment {
     }
 }
 
-/// Reads a directory of this one series, of a file that fits it.
-fn read_directory(series: &SeriesInSegment) -> Result<Vec<SeriesInSegment>, FormatError> {
+/// Reads a directory of this one series, of a file that fits it but for a change.
+fn read_directory(
+    series: &SeriesInSegment,
+    change: impl FnOnce(&mut Outline),
+) -> Result<Vec<SeriesInSegment>, FormatError> {
     let mut bytes = Vec::new();
     directory::put(series, None, HEAD.window, &mut bytes);
     let entries_offset = (HEADER_BYTES as u64).saturating_add(series.place.chunks_bytes);
     let directory_offset = entries_offset.saturating_add(series.place.entries_bytes.into());
-    let outline = Outline {
+    let mut outline = Outline {
         entries_offset,
         directory_offset,
         footer_offset: directory_offset.saturating_add(bytes.len() as u64),
@@ -192,7 +195,26 @@ fn read_directory(series: &SeriesInSegment) -> Result<Vec<SeriesInSegment>, Form
             last: series.last,
         },
     };
+    change(&mut outline);
     directory::read(&bytes, &outline, HEAD.window)
+}
+
+#[test]
+fn a_directory_that_does_not_add_up_is_refused() {
+    let is_taken = |change: &dyn Fn(&mut Outline)| read_directory(&series(), change).is_ok();
+    assert!(is_taken(&|_| {}));
+    assert!(!is_taken(&|outline| outline.entries_offset += 1));
+    assert!(!is_taken(&|outline| outline.directory_offset += 1));
+    assert!(!is_taken(&|outline| {
+        outline.entries_offset += 1;
+        outline.directory_offset += 1;
+    }));
+    assert!(!is_taken(&|outline| outline.totals.series += 1));
+    assert!(!is_taken(&|outline| outline.totals.series = 0));
+    assert!(!is_taken(&|outline| outline.totals.chunks += 1));
+    assert!(!is_taken(&|outline| outline.totals.readings -= 1));
+    assert!(!is_taken(&|outline| outline.totals.first -= 1));
+    assert!(!is_taken(&|outline| outline.totals.last += 1));
 }
 
 #[test]
@@ -200,7 +222,7 @@ fn limits_of_the_directory_hold_at_n_and_not_at_n_plus_1() {
     let is_taken = |change: &dyn Fn(&mut SeriesInSegment)| {
         let mut series = series();
         change(&mut series);
-        read_directory(&series).is_ok_and(|read| read == [series])
+        read_directory(&series, |_| {}).is_ok_and(|read| read == [series])
     };
     assert!(is_taken(&|_| {}));
     assert!(is_taken(&|series| series.id = SeriesId(u64::MAX)));

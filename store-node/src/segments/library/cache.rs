@@ -93,8 +93,8 @@ impl Cache {
         self.entries.get_or_insert_with(&(hash, id), read)
     }
 
-    /// Forgets a segment whose file is another one, or none. Its entries may stay: a hash has one
-    /// content, and they were checked.
+    /// Forgets a segment whose file is another one, or none; also one that is being opened, which is not
+    /// kept then. Its entries may stay: a hash has one content, and they were checked.
     pub(super) fn forget(&self, hash: SegmentHash) {
         self.segments.remove(&hash);
     }

@@ -85,7 +85,7 @@ async fn run(disk: &FakeDisk) -> Promised {
             .expect("nobody panics with it")
             .push(line.to_owned());
     });
-    if let Ok(mut opened) = open(Arc::new(disk.clone()), on_fatal) {
+    if let Ok(mut opened) = open(Arc::new(disk.clone()), on_fatal, None) {
         let outcome = work(&mut opened.store, &mut promised).await;
         drop(opened.writer.shutdown());
         if outcome.is_err() {
@@ -98,7 +98,7 @@ async fn run(disk: &FakeDisk) -> Promised {
 
 async fn check(disk: FakeDisk, promised: &Promised, at: u64) {
     let on_fatal = OnFatal::new(|line| panic!("{line}"));
-    let mut opened = open(Arc::new(disk), on_fatal)
+    let mut opened = open(Arc::new(disk), on_fatal, None)
         .unwrap_or_else(|error| panic!("power cut at operation {at}: {error}"));
     let store = &mut opened.store;
     let vote = store.read_vote().await.expect("kept in memory");

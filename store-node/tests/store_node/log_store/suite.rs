@@ -113,7 +113,7 @@ impl StoreBuilder<Types, LogStore, Machine, segment_log::WriterThread> for OnFak
         &self,
     ) -> Result<(segment_log::WriterThread, LogStore, Machine), StorageError<Types>> {
         let on_fatal = OnFatal::new(|line| panic!("{line}"));
-        let opened = open(Arc::new(FakeDisk::new()), on_fatal).expect("an empty disk opens");
+        let opened = open(Arc::new(FakeDisk::new()), on_fatal, None).expect("an empty disk opens");
         Ok((opened.writer, opened.store, Machine::default()))
     }
 }

@@ -202,6 +202,38 @@ fn a_full_disk_is_told_and_clearing_away_gives_the_room_back() {
 }
 
 #[test]
+fn names_that_a_failed_sync_left_open_are_synced_before_they_are_counted_on() {
+    let first = Expected::of(small_content());
+    let second = Expected::of(small_content()[..5].to_vec());
+    let prepare = |disk: &FakeDisk| {
+        let library = library(disk).unwrap();
+        first.make(&library, disk).unwrap();
+        library
+    };
+    let whole = FakeDisk::new();
+    let library = prepare(&whole);
+    let before = whole.operations();
+    second.make(&library, &whole).unwrap();
+    let mut failures = 0;
+    for at in before + 1..=whole.operations() {
+        let disk = FakeDisk::new();
+        let library = prepare(&disk);
+        disk.inject(Fault::FailSync, at);
+        let is_failed = second.make(&library, &disk).is_err();
+        if is_failed && disk.exists(&library.path(&second.entry)).unwrap() {
+            library
+                .sync_names(std::slice::from_ref(&second.entry))
+                .unwrap();
+            for _ in 0..SEEDS {
+                assert!(second.is_there(&disk.power_cut()));
+            }
+            failures += 1;
+        }
+    }
+    assert!(failures > 0, "no sync failed after the rename");
+}
+
+#[test]
 fn a_crash_while_a_segment_is_replaced_leaves_the_old_copy_or_the_new() {
     let expected = Expected::of(small_content());
     let prepare = |disk: &FakeDisk| {

@@ -163,24 +163,15 @@ fn a_file_that_is_not_the_segment_is_not_taken_over() {
         assert_eq!(error.kind(), kind, "{error}");
         assert!(world.disk.exists(&unfinished).unwrap());
     };
-    for wrong in [
-        SegmentEntry {
-            hash: SegmentHash([7; 32]),
-            ..entry.clone()
-        },
-        SegmentEntry {
-            bytes: entry.bytes + 1,
-            ..entry.clone()
-        },
-        SegmentEntry {
-            created: 43,
-            ..entry.clone()
-        },
-        SegmentEntry {
-            readings: 1,
-            ..entry.clone()
-        },
-    ] {
+    let changes: [fn(&mut SegmentEntry); 4] = [
+        |entry| entry.hash = SegmentHash([7; 32]),
+        |entry| entry.bytes += 1,
+        |entry| entry.created += 1,
+        |entry| entry.readings = 1,
+    ];
+    for change in changes {
+        let mut wrong = entry.clone();
+        change(&mut wrong);
         refuses(&wrong, io::ErrorKind::InvalidData);
     }
     let bytes = read_file(&world.disk, &unfinished).unwrap();

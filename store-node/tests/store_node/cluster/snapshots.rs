@@ -115,23 +115,26 @@ impl Cluster {
             settled.then_some(first.0)
         })
         .await;
-        let (mut at, mut members) = (None, StoredMembers::default());
-        let id = *self.nodes.keys().next().expect("one runs");
+        let node = *self.nodes.keys().next().expect("one runs");
         let log = Path::new("/data/log");
-        let see = &mut |_, record: &Record| {
-            if let Record::Entry(entry) = record
-                && entry.log_id.index <= applied
-            {
-                at = Some(entry.log_id);
-                if let Content::Membership(set) = &entry.payload {
-                    members = StoredMembers::new(at, set.clone());
+        // A follower may apply what its own disk does not hold yet.
+        let place = until(|| {
+            let (mut at, mut members) = (None, StoredMembers::default());
+            let see = &mut |_, record: &Record| {
+                if let Record::Entry(entry) = record
+                    && entry.log_id.index <= applied
+                {
+                    at = Some(entry.log_id);
+                    if let Content::Membership(set) = &entry.payload {
+                        members = StoredMembers::new(at, set.clone());
+                    }
                 }
-            }
-        };
-        recovery::inspect(&self.disks[&id], log, 0, None, see).expect("the log is whole");
-        let id = at.expect("it holds what was applied");
-        assert_eq!(id.index, applied);
-        let place = Place { id, members };
+            };
+            recovery::inspect(&self.disks[&node], log, 0, None, see).expect("the log is whole");
+            let id = at.filter(|id| id.index == applied)?;
+            Some(Place { id, members })
+        })
+        .await;
         Manifest {
             position: place.to_position(0),
             jobs_through: applied,

@@ -260,8 +260,8 @@ impl<'a> Command<'a> {
             }
             SEAL => {
                 let seal: Seal = from_cbor(body)?;
-                let is_chunk =
-                    (1..=column_codec::READINGS_MAX as u32).contains(&seal.chunk_readings);
+                let readings = seal.chunk_readings as usize;
+                let is_chunk = (1..=column_codec::READINGS_MAX).contains(&readings);
                 ensure(seal.window > 0, "a window has no width")?;
                 ensure(is_chunk, "a chunk cannot have so many readings")?;
                 Ok(Self::Seal(seal))

@@ -48,6 +48,8 @@ enum Command {
     Put(commands::put::PutArgs),
     /// How the nodes of the cluster are
     Status(commands::status::StatusArgs),
+    /// Changes who belongs to the cluster; for operators
+    Cluster(commands::cluster::ClusterArgs),
     /// Serves the HTTP API
     Serve(commands::serve::ServeArgs),
 }
@@ -146,6 +148,7 @@ enum Asked {
     Series(commands::series::SeriesCommand),
     Put(crate::client::batch::LooseReading),
     Status,
+    Change(store_wire::message::ClusterChange),
     Serve(std::net::SocketAddr),
 }
 
@@ -157,6 +160,7 @@ impl Command {
             Self::Series(args) => Asked::Series(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
             Self::Status(_) => Asked::Status,
+            Self::Cluster(args) => Asked::Change(args.checked()?),
             Self::Serve(args) => Asked::Serve(args.checked()?),
         })
     }
@@ -170,6 +174,7 @@ impl Asked {
             Self::Series(command) => commands::series::run(command, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,
             Self::Status => commands::status::run(context).await,
+            Self::Change(change) => commands::cluster::run(change, context).await,
             Self::Serve(http) => commands::serve::run(http, context).await,
         }
     }

@@ -5,51 +5,174 @@
 //! DIR/manifests/   the newest manifest
 //! DIR/segments/    the segments it lists
 //! ```
+//!
+//! # A job, step by step
+//!
+//! 1. The segments it makes are written, synced, and renamed into place ([`mod@self`]'s `seal.rs` and
+//!    `compact.rs`, `cut.rs` below both).
+//! 2. The log is synced up to the manifest's position, which may lie in this node's future otherwise.
+//! 3. The manifest is written, synced, renamed into place. *Now the job is done*, whatever comes.
+//! 4. Reads that begin see the new segments.
+//! 5. When no read is left that began before, segments that no manifest lists are removed, and the log
+//!    may be purged.
+//!
+//! A crash before step 3 leaves files that nobody lists, which are removed after the next job; this one is
+//! done again from the log, to the same bytes.
+
+pub mod compact;
+mod cut;
+mod fetching;
+mod seal;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use segment_log::Disk;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::info;
 
-use crate::segments::manifest::{Manifest, ManifestError, ManifestId};
-use crate::state::State;
+use crate::scan::{ScanError, read};
+use crate::segments::library::Library;
+use crate::segments::manifest::{Manifest, ManifestError, ManifestId, SegmentEntry};
+use crate::segments::segment::SegmentError;
+use crate::segments::writer::SegmentWriteError;
+use crate::state::generation::{Change, Job};
+use crate::state::sealing::prune;
+use crate::state::{Payloads, State};
+
+/// What an archive needs.
+#[derive(Debug)]
+pub struct ArchiveOptions {
+    /// Every file operation.
+    pub disk: Arc<dyn Disk>,
+    /// The folder of the shard.
+    pub dir: PathBuf,
+    /// The shard.
+    pub shard: u32,
+    /// Bytes of directories and entries of segments that stay in memory.
+    pub cache_bytes: usize,
+}
 
 /// The sealed part of one shard.
 #[derive(Debug)]
 pub struct Archive {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    shard: u32,
     state: Arc<RwLock<State>>,
+    library: Arc<Library>,
+    /// The newest durable manifest.
     current: Mutex<Option<Arc<Manifest>>>,
+    /// Held by whoever changes it.
+    changing: Mutex<()>,
+    /// Each lives as long as a read that began before a job was done.
+    readers: Mutex<Vec<Weak<()>>>,
+    /// Segments that are being fetched.
+    kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    /// Jobs are given up from now on.
+    is_stopping: AtomicBool,
+}
+
+/// Why a job is not done. It stays the next one.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Readings cannot be read back: a segment must be repaired first.
+    #[error(transparent)]
+    Read(#[from] ScanError),
+    /// A segment that is to be compacted cannot be read: it must be repaired first.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// A segment could not be written.
+    #[error("a segment could not be written: {0}")]
+    Write(#[from] SegmentWriteError),
+    /// The disk refused something.
+    #[error("segments could not be put in place: {0}")]
+    Disk(#[from] io::Error),
+    /// The manifest could not be written.
+    #[error("the manifest could not be written: {0}")]
+    Manifest(#[from] ManifestError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl JobError {
+    /// Whether the disk is only full: the job can be done when there is room again.
+    pub fn is_no_space(&self) -> bool {
+        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        match self {
+            Self::Write(SegmentWriteError::Io(error)) | Self::Disk(error) => is_full(error),
+            Self::Manifest(ManifestError::Disk { source, .. }) => is_full(source),
+            _ => false,
+        }
+    }
+
+    /// Whether the disk failed a write or a sync: what it holds is unknown, and the node must stop.
+    pub fn is_fatal(&self) -> bool {
+        let is_of_disk = matches!(
+            self,
+            Self::Write(SegmentWriteError::Io(_))
+                | Self::Disk(_)
+                | Self::Manifest(ManifestError::Disk { .. })
+        );
+        is_of_disk && !self.is_no_space()
+    }
 }
 
 impl Archive {
-    /// Opens what is in `dir` and puts `state` where its manifest stands, if there is one; else
-    /// `state` is emptied.
+    /// Opens what is in the folder and puts `state` where its manifest stands, if there is one; else
+    /// `state` is emptied. Segments that no manifest lists stay until the next job is done: they may
+    /// be what was fetched of a snapshot that is still to be installed.
     ///
     /// # Errors
-    /// When the manifest cannot be read or is damaged.
-    pub fn open(
-        disk: Arc<dyn Disk>,
-        dir: &Path,
-        state: Arc<RwLock<State>>,
-    ) -> Result<Self, ManifestError> {
+    /// When the manifest cannot be read or is damaged, or the disk refuses.
+    pub fn open(options: ArchiveOptions, state: Arc<RwLock<State>>) -> Result<Self, ManifestError> {
+        let ArchiveOptions {
+            disk,
+            dir,
+            shard,
+            cache_bytes,
+        } = options;
         let manifest = Manifest::load(&*disk, &dir.join("manifests"))?;
+        let restored = match &manifest {
+            Some(manifest) => {
+                State::restored(manifest).map_err(|reason| ManifestError::Damaged { reason })?
+            }
+            None => State::new(),
+        };
+        let at = |file: PathBuf| move |source| ManifestError::Disk { file, source };
+        let segments = dir.join("segments");
+        let library = Library::open(Arc::clone(&disk), &segments, cache_bytes);
+        let library = library.map_err(at(segments.clone()))?;
+        library.clear_unfinished().map_err(at(segments))?;
+        *state.write().unwrap_or_else(PoisonError::into_inner) = restored;
         Ok(Self {
             disk,
-            dir: dir.to_owned(),
+            dir,
+            shard,
             state,
+            library: Arc::new(library),
             purgeable: watch::Sender::new(manifest.as_ref().map(Manifest::id)),
             current: Mutex::new(manifest.map(Arc::new)),
+            changing: Mutex::default(),
+            readers: Mutex::default(),
+            kept: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
         })
+    }
+
+    /// The segments.
+    pub fn library(&self) -> &Arc<Library> {
+        &self.library
     }
 
     /// The newest durable manifest.
     pub fn manifest(&self) -> Option<Arc<Manifest>> {
-        self.lock().clone()
+        lock(&self.current).clone()
     }
 
     /// Takes over a manifest of another replica, all of whose segments are in the library: makes it
@@ -59,15 +182,24 @@ impl Archive {
     /// # Errors
     /// When it cannot be made durable; nothing is changed.
     pub fn install(&self, manifest: Manifest) -> io::Result<()> {
-        manifest
-            .store(&*self.disk, &self.dir.join("manifests"))
-            .map_err(io::Error::other)?;
-        let id = manifest.id();
-        let manifest = Arc::new(manifest);
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::restored(&manifest);
-        *self.lock() = Some(manifest);
-        self.purgeable.send_replace(Some(id));
-        Ok(())
+        let changing = lock(&self.changing);
+        let restored = State::restored(&manifest).map_err(io::Error::other)?;
+        self.library.sync_names(&manifest.segments)?;
+        self.store(&manifest).map_err(io::Error::other)?;
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *state, restored);
+            lock(&self.readers).push(Arc::downgrade(before.hold()));
+        }
+        *lock(&self.current) = Some(Arc::new(manifest));
+        lock(&self.kept).clear();
+        drop(changing);
+        self.tidy()
+    }
+
+    /// Lets the job that is being done be given up: the node is stopping.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
     }
 
     /// The manifest up to whose position the log is no longer needed here: it is durable, and no
@@ -76,7 +208,138 @@ impl Archive {
         self.purgeable.subscribe()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Manifest>>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does the next job, if there is one. Call it off the runtime's threads.
+    ///
+    /// # Errors
+    /// See [`JobError`]; the job is still the next one.
+    pub fn do_next(&self, payloads: &dyn Payloads) -> Result<bool, JobError> {
+        let changing = lock(&self.changing);
+        let Some(job) = read(&self.state).job().cloned() else {
+            drop(changing);
+            self.tidy()?;
+            return Ok(false);
+        };
+        let begun = Instant::now();
+        let change = match &job {
+            Job::Seal(generation) => self.cut_generation(generation, payloads)?,
+            Job::Compact {
+                index,
+                segments,
+                tombstones,
+            } => self.merge(*index, segments, tombstones, payloads)?,
+            Job::Reclaim { index, tombstones } => self.reclaim(*index, tombstones)?,
+        };
+        if let Some(manifest) = self.manifest_after(&job, &change) {
+            self.library.sync_names(&manifest.segments)?;
+            if !payloads.wait_synced(manifest.position.index) {
+                return Err(JobError::Stopping);
+            }
+            self.store(&manifest)?;
+            info!(
+                position = manifest.position.index,
+                jobs_through = manifest.jobs_through,
+                segments = manifest.segments.len(),
+                made = change.added.len(),
+                bytes = change.added.iter().map(|entry| entry.bytes).sum::<u64>(),
+                readings = change.added.iter().map(|entry| entry.readings).sum::<u64>(),
+                took_ms = begun.elapsed().as_millis(),
+                "sealed"
+            );
+            *lock(&self.current) = Some(Arc::new(manifest));
+        }
+        metrics::histogram!("tidemark_job_seconds").record(begun.elapsed());
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let before = state.complete(&change);
+            lock(&self.readers).push(Arc::downgrade(&before));
+        }
+        drop(changing);
+        self.tidy()?;
+        Ok(true)
     }
+
+    /// Removes what no manifest lists and lets the log go, unless a read is left that needs it.
+    ///
+    /// # Errors
+    /// What the disk says; what is not removed now is removed later.
+    fn tidy(&self) -> io::Result<()> {
+        let _changing = lock(&self.changing);
+        {
+            let mut readers = lock(&self.readers);
+            if readers.is_empty() {
+                return Ok(());
+            }
+            readers.retain(|reader| reader.strong_count() > 0);
+            if !readers.is_empty() {
+                return Ok(());
+            }
+        }
+        let Some(manifest) = self.manifest() else {
+            return Ok(());
+        };
+        let mut listed = manifest.segments.clone();
+        listed.extend(lock(&self.kept).iter().cloned());
+        self.library.retain(&listed)?;
+        self.purgeable.send_replace(Some(manifest.id()));
+        Ok(())
+    }
+
+    /// What the shard is once `job` has made `change`; `None` if it is what it was.
+    fn manifest_after(&self, job: &Job, change: &Change) -> Option<Manifest> {
+        let segments = {
+            let state = read(&self.state);
+            let kept = |entry: &&Arc<SegmentEntry>| !change.removed.contains(&entry.id());
+            let kept = state.segments().iter().filter(kept);
+            let added = change.added.iter().cloned().map(Arc::new);
+            kept.cloned().chain(added).collect::<Vec<_>>()
+        };
+        let mut manifest = match job {
+            Job::Seal(generation) => {
+                let checkpoint = &generation.checkpoint;
+                let records = checkpoint.series.iter().map(|series| series.record());
+                Manifest {
+                    position: generation.position(),
+                    jobs_through: generation.index,
+                    total: checkpoint.total,
+                    series: records.collect(),
+                    producers: checkpoint.producers.clone(),
+                    nodes: checkpoint.nodes.clone(),
+                    tombstones: checkpoint.tombstones.clone(),
+                    retention: checkpoint.retention.clone(),
+                    segments: Vec::new(),
+                }
+            }
+            Job::Compact { index, .. } | Job::Reclaim { index, .. } => {
+                if change.is_nothing() {
+                    return None;
+                }
+                let mut manifest = Manifest::clone(&*self.manifest()?);
+                manifest.jobs_through = *index;
+                manifest
+            }
+        };
+        let through = manifest.position.index;
+        prune(&mut manifest.tombstones, &segments, through);
+        manifest.segments = segments
+            .iter()
+            .map(|entry| SegmentEntry::clone(entry))
+            .collect();
+        manifest
+            .segments
+            .sort_by_key(|entry| (entry.window, entry.order, entry.created));
+        Some(manifest)
+    }
+
+    fn store(&self, manifest: &Manifest) -> Result<(), ManifestError> {
+        manifest.store(&*self.disk, &self.dir.join("manifests"))
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,12 @@
 //! `DATA/node.toml`: which node of which cluster a data folder belongs to.
 //!
-//! A folder without it never votes. It is written once, when the cluster is formed, and again when
-//! the founder has heard that every member has written its own; from then on nobody is ever given
-//! the cluster's identity again, so that a wiped folder cannot come back under an old id and vote
-//! without remembering what it had promised.
+//! A folder without it never votes. It is written when the cluster is formed, or when the node is let
+//! into one, and nobody is given the cluster's identity twice for the same id, so that a wiped folder
+//! cannot come back under an old id and vote without remembering what it had promised.
+//!
+//! A blank folder that asks to be let in keeps its [`newcomer`] file until it has a charter.
+
+pub mod newcomer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,10 +32,12 @@ pub struct Charter {
     pub cluster: String,
     /// The cluster's own UUID.
     pub cluster_id: Uuid,
-    /// The members it was formed of.
+    /// The members it was formed of; none on a node that joined later.
     pub founders: BTreeMap<u64, String>,
     /// On the founder: who has not yet written its own charter.
     pub awaiting: BTreeSet<u64>,
+    /// Whether the node was taken out of the cluster. It does not start any more.
+    pub removed: bool,
 }
 
 /// The file, as TOML.
@@ -45,6 +50,8 @@ struct File {
     cluster_id: Uuid,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     awaiting: Vec<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    removed: bool,
     /// TOML's keys are text.
     founders: BTreeMap<String, String>,
 }
@@ -109,6 +116,7 @@ impl Charter {
             cluster: self.cluster.clone(),
             cluster_id: self.cluster_id,
             awaiting: self.awaiting.iter().copied().collect(),
+            removed: self.removed,
             founders: founders
                 .map(|(id, address)| (id.to_string(), address.clone()))
                 .collect(),
@@ -158,8 +166,17 @@ impl Charter {
             cluster_id: toml.cluster_id,
             founders: founders.map_err(|_| damaged("a founder's id is not a number".to_owned()))?,
             awaiting: toml.awaiting.into_iter().collect(),
+            removed: toml.removed,
         })
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[cfg(test)]
@@ -175,6 +192,7 @@ mod tests {
             cluster_id: Uuid::from_u128(0x1234_5678),
             founders: BTreeMap::from([(1, "a:7400".to_owned()), (2, "b:7400".to_owned())]),
             awaiting: BTreeSet::from([1]),
+            removed: false,
         }
     }
 
@@ -190,8 +208,18 @@ mod tests {
         let data = Path::new("/data");
         assert_eq!(Charter::load(&disk, data).expect("nothing there"), None);
         charter().store(&disk, data).expect("healthy");
-        let found = Charter::load(&disk.power_cut(), data).expect("whole");
+        let disk = disk.power_cut();
+        let found = Charter::load(&disk, data).expect("whole");
         assert_eq!(found, Some(charter()));
+        let joined = Charter {
+            founders: BTreeMap::new(),
+            awaiting: BTreeSet::new(),
+            removed: true,
+            ..charter()
+        };
+        joined.store(&disk, data).expect("healthy");
+        let found = Charter::load(&disk.power_cut(), data).expect("whole");
+        assert_eq!(found, Some(joined));
     }
 
     #[test]

@@ -48,7 +48,11 @@ enum Command {
 
 const RUN_EXAMPLE: &str = "Example, the first of three:
   store-node run --id 1 --data /var/lib/tidemark --identity /etc/tidemark/identity \\
-    --listen 0.0.0.0:7400 --bootstrap 1=store-1:7400,2=store-2:7400,3=store-3:7400";
+    --listen 0.0.0.0:7400 --bootstrap 1=store-1:7400,2=store-2:7400,3=store-3:7400
+
+A fourth, while they run:
+  store-node run --id 4 --data /var/lib/tidemark --identity /etc/tidemark/identity \\
+    --listen 0.0.0.0:7400 --advertise store-4:7400 --join store-1:7400,store-2:7400";
 
 #[derive(Debug, Args)]
 struct Data {

@@ -1,17 +1,20 @@
 //! Commands: what the entries of the log say, and their bytes.
 //!
-//! An entry's payload begins with one byte that names the command. The two rare commands are CBOR
-//! behind it; a batch has a compact head and then its own bytes, so that the chunks a producer
+//! An entry's payload begins with one byte that names the command. The rare commands are CBOR behind
+//! it; a batch has a compact head and then its own bytes, so that the chunks a producer
 //! encoded are the bytes that are synced, replicated and read back. Reading a command copies no chunk.
 //!
 //! What a command *does* is [`crate::state`]'s. The bytes are defined in `docs/formats.md`, section
 //! Command.
 
 use bytes::Bytes;
-use sensor_model::SeriesDescription;
-use serde::Serialize;
+use sensor_model::{Pattern, SeriesDescription, TimeRange};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use store_wire::batch::{BatchError, BatchView};
+use uuid::Uuid;
+
+use crate::segments::manifest::{RetentionRule, SegmentId};
 
 /// Longest name of a producer, in bytes.
 pub const PRODUCER_BYTES_MAX: usize = 512;
@@ -20,6 +23,21 @@ const OPEN_SERIES: u8 = 1;
 const OPEN_PRODUCER: u8 = 2;
 const APPEND: u8 = 3;
 const APPEND_ONCE: u8 = 4;
+const SEAL: u8 = 5;
+const COMPACT: u8 = 6;
+const DELETE: u8 = 7;
+const SET_RETENTION: u8 = 8;
+
+/// Most segments that one [`Command::Compact`] may name.
+pub const COMPACTED_MAX: usize = 256;
+/// Most rules of a retention.
+pub const RETENTION_RULES_MAX: usize = 256;
+/// Readings of a full chunk in a segment: long enough to encode well, short enough that the edge of
+/// a bucket costs little to decode.
+pub const CHUNK_READINGS: u32 = 4096;
+/// Width of a window in ns: a day.
+pub const WINDOW_NANOS: u64 = 86_400_000_000_000;
+const CLAIM_NODE: u8 = 16;
 
 /// How deep a command's CBOR may nest: a list of descriptions with attributes is three deep.
 const DEPTH_MAX: usize = 16;
@@ -39,6 +57,51 @@ pub enum Command<'a> {
     },
     /// Adds the readings of a batch.
     Append(Append<'a>),
+    /// Everything before it is to go into segments.
+    Seal(Seal),
+    /// Segments of one window are to become one. They are named in ascending order.
+    Compact {
+        /// Which.
+        segments: Vec<SegmentId>,
+    },
+    /// Readings committed before it are deleted.
+    Delete {
+        /// Of which series.
+        pattern: Pattern,
+        /// In which time; it holds an instant.
+        range: TimeRange,
+    },
+    /// How long readings are kept from now on, in place of what was set before.
+    SetRetention {
+        /// The rules.
+        rules: Vec<RetentionRule>,
+    },
+    /// Gives a node id to a folder, for good.
+    ClaimNode {
+        /// The id.
+        id: u64,
+        /// What the folder calls itself; `None` if an operator only expects a node.
+        incarnation: Option<Uuid>,
+    },
+}
+
+/// How what is not sealed is to be cut into segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    /// Width of a window in ns; not 0.
+    pub window: u64,
+    /// Readings of a full chunk: 1 to [`column_codec::READINGS_MAX`].
+    pub chunk_readings: u32,
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self {
+            window: WINDOW_NANOS,
+            chunk_readings: CHUNK_READINGS,
+        }
+    }
 }
 
 /// A batch with its name, if it has one.
@@ -94,6 +157,12 @@ pub enum CommandError {
         /// How many are skipped.
         skipped: u64,
     },
+    /// A number in it is beyond its bound.
+    #[error("the command is not one that can be carried out: {reason}")]
+    OutOfBounds {
+        /// Which.
+        reason: &'static str,
+    },
     /// The batch is not one.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -107,6 +176,31 @@ pub fn open_series(series: &[SeriesDescription]) -> Bytes {
 /// The bytes of [`Command::OpenProducer`].
 pub fn open_producer(producer: &str) -> Bytes {
     tagged_cbor(OPEN_PRODUCER, &producer)
+}
+
+/// The bytes of [`Command::Seal`].
+pub fn seal(seal: &Seal) -> Bytes {
+    tagged_cbor(SEAL, seal)
+}
+
+/// The bytes of [`Command::Compact`].
+pub fn compact(segments: &[SegmentId]) -> Bytes {
+    tagged_cbor(COMPACT, &segments)
+}
+
+/// The bytes of [`Command::Delete`].
+pub fn delete(pattern: &Pattern, range: TimeRange) -> Bytes {
+    tagged_cbor(DELETE, &(pattern, range))
+}
+
+/// The bytes of [`Command::SetRetention`].
+pub fn set_retention(rules: &[RetentionRule]) -> Bytes {
+    tagged_cbor(SET_RETENTION, &rules)
+}
+
+/// The bytes of [`Command::ClaimNode`].
+pub fn claim_node(id: u64, incarnation: Option<Uuid>) -> Bytes {
+    tagged_cbor(CLAIM_NODE, &(id, incarnation))
 }
 
 /// Appends the head of a [`Command::Append`] to `out`. The batch's bytes follow it
@@ -164,8 +258,52 @@ impl<'a> Command<'a> {
                     batch: BatchView::parse_rewritten(batch)?,
                 }))
             }
+            SEAL => {
+                let seal: Seal = from_cbor(body)?;
+                let is_chunk =
+                    (1..=column_codec::READINGS_MAX as u32).contains(&seal.chunk_readings);
+                ensure(seal.window > 0, "a window has no width")?;
+                ensure(is_chunk, "a chunk cannot have so many readings")?;
+                Ok(Self::Seal(seal))
+            }
+            COMPACT => {
+                let segments: Vec<SegmentId> = from_cbor(body)?;
+                let ascends = segments.is_sorted_by(|a, b| a < b);
+                ensure(!segments.is_empty(), "no segment is named")?;
+                ensure(
+                    segments.len() <= COMPACTED_MAX,
+                    "too many segments are named",
+                )?;
+                ensure(ascends, "the segments named do not ascend")?;
+                Ok(Self::Compact { segments })
+            }
+            DELETE => {
+                let (pattern, range): (Pattern, TimeRange) = from_cbor(body)?;
+                ensure(range.from < range.to, "the range holds no instant")?;
+                Ok(Self::Delete { pattern, range })
+            }
+            SET_RETENTION => {
+                let rules: Vec<RetentionRule> = from_cbor(body)?;
+                ensure(
+                    rules.len() <= RETENTION_RULES_MAX,
+                    "there are too many rules",
+                )?;
+                Ok(Self::SetRetention { rules })
+            }
+            CLAIM_NODE => {
+                let (id, incarnation) = from_cbor(body)?;
+                Ok(Self::ClaimNode { id, incarnation })
+            }
             tag => Err(CommandError::Unknown { tag }),
         }
+    }
+}
+
+const fn ensure(holds: bool, reason: &'static str) -> Result<(), CommandError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(CommandError::OutOfBounds { reason })
     }
 }
 
@@ -286,6 +424,12 @@ mod tests {
             Command::OpenProducer { producer }
         );
 
+        for incarnation in [None, Some(Uuid::from_u128(7))] {
+            let payload = claim_node(4, incarnation);
+            let claim = Command::ClaimNode { id: 4, incarnation };
+            assert_eq!(Command::parse(&payload).unwrap(), claim);
+        }
+
         for position in [None, Some(POSITION)] {
             let payload = append(position.as_ref());
             let batch = batch();
@@ -301,6 +445,8 @@ mod tests {
         let whole = [
             open_series(&[]),
             open_producer("device/a"),
+            claim_node(4, None),
+            claim_node(4, Some(Uuid::from_u128(7))),
             append(None),
             append(Some(&POSITION)),
         ];
@@ -339,7 +485,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(tag in 0_u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn no_bytes_make_it_panic(tag in 0_u8..20, bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut payload = vec![tag];
             payload.extend(bytes);
             let _ = Command::parse(&payload.into());

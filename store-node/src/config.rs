@@ -21,7 +21,7 @@ pub use settings::{Setting, Settings};
 /// The port that an address without one means.
 const PORT_DEFAULT: u16 = 7400;
 /// Members a cluster may have: more voters than this only make every write slower.
-const MEMBERS_MAX: usize = 7;
+pub(crate) const MEMBERS_MAX: usize = 7;
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Config {
     pub http: SocketAddr,
     /// The members to form a cluster of, if this is to be its first start.
     pub bootstrap: Option<BTreeMap<u64, String>>,
+    /// Members of a running cluster to join, if this is to be its first start.
+    pub join: Option<Vec<String>>,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
     /// Bytes of newest entries kept in memory.
@@ -50,6 +52,12 @@ pub struct Config {
     pub segment_bytes_max: u64,
     /// Bytes of the log up to which entries are kept for members that lack them.
     pub log_bytes_max: u64,
+    /// Bytes of commands that are sealed into segments at the latest.
+    pub seal_bytes: u64,
+    /// Readings are sealed into segments after so long at the latest.
+    pub seal_after: Duration,
+    /// Bytes of segments' directories and entries kept in memory.
+    pub segment_cache_bytes: usize,
     /// How long shutting down may wait for what is on its way.
     pub drain_timeout: Duration,
 }
@@ -81,11 +89,15 @@ impl Config {
             advertise: None,
             http: any,
             bootstrap: None,
+            join: None,
             in_flight_bytes_max: 64 << 20,
             tail_cache_bytes: 32 << 20,
             reserve_bytes: 256 << 20,
             segment_bytes_max: 64 << 20,
             log_bytes_max: 1 << 30,
+            seal_bytes: 64 << 20,
+            seal_after: Duration::from_secs(3600),
+            segment_cache_bytes: 32 << 20,
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -103,6 +115,7 @@ impl Config {
         let http = check.or("http", settings.http.as_ref(), "127.0.0.1:7500", socket);
         let advertise = check.optional("advertise", settings.advertise.as_ref(), address);
         let bootstrap = check.optional("bootstrap", settings.bootstrap.as_ref(), founders);
+        let join = check.optional("join", settings.join.as_ref(), addresses);
         let in_flight = check.or(
             "in-flight-max",
             settings.in_flight_max.as_ref(),
@@ -118,15 +131,30 @@ impl Config {
         );
         let segment = check.or("segment-max", settings.segment_max.as_ref(), "64MiB", size);
         let log = check.or("log-max", settings.log_max.as_ref(), "1GiB", size);
+        let seal = check.or("seal-bytes", settings.seal_bytes.as_ref(), "64MiB", size);
+        let seal_after = check.or("seal-after", settings.seal_after.as_ref(), "1h", duration);
+        let cache = check.or(
+            "segment-cache",
+            settings.segment_cache.as_ref(),
+            "32MiB",
+            bytes,
+        );
         let drain = check.or(
             "drain-timeout",
             settings.drain_timeout.as_ref(),
             "5s",
             duration,
         );
-        if settings.join.is_some() {
+        if settings.join.is_some() && settings.bootstrap.is_some() {
             check.problem(
-                "--join is not available in this version: start all members once with the same --bootstrap list",
+                "--bootstrap forms a new cluster, --join is for one that runs: give one of them",
+            );
+        }
+        let is_everywhere = listen.is_some_and(|listen| listen.ip().is_unspecified());
+        if settings.join.is_some() && settings.advertise.is_none() && is_everywhere {
+            check.problem(
+                "--advertise is missing: with --join the others must be told where to reach this node, \
+                 and --listen does not say",
             );
         }
         if let (Some(Some(members)), Some(id)) = (&bootstrap, id) {
@@ -134,6 +162,12 @@ impl Config {
         }
         if segment.is_some_and(|bytes| !(4096..=1 << 30).contains(&bytes)) {
             check.problem("--segment-max must be between 4KiB and 1GiB");
+        }
+        if seal.is_some_and(|bytes| !(1 << 16..=1 << 30).contains(&bytes)) {
+            check.problem("--seal-bytes must be between 64KiB and 1GiB");
+        }
+        if seal_after.is_some_and(|after| after < Duration::from_secs(1)) {
+            check.problem("--seal-after must be at least 1s");
         }
         if drain.is_some_and(|drain| drain > Duration::from_secs(8)) {
             check.problem("--drain-timeout must be at most 8s: a node ends within 10s of SIGTERM");
@@ -147,11 +181,15 @@ impl Config {
                 advertise: advertise?,
                 http: http?,
                 bootstrap: bootstrap?,
+                join: join?,
                 in_flight_bytes_max: in_flight?,
                 tail_cache_bytes: tail_cache?,
                 reserve_bytes: reserve?,
                 segment_bytes_max: segment?,
                 log_bytes_max: log?,
+                seal_bytes: seal?,
+                seal_after: seal_after?,
+                segment_cache_bytes: cache?,
                 drain_timeout: drain?,
             })
         })();
@@ -275,6 +313,15 @@ fn address(text: &str) -> Result<String, String> {
     }
 }
 
+fn addresses(text: &str) -> Result<Vec<String>, String> {
+    let entries = text.split(',').filter(|entry| !entry.trim().is_empty());
+    let found: Vec<String> = entries.map(address).collect::<Result<_, _>>()?;
+    if found.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Ok(found)
+}
+
 fn founders(text: &str) -> Result<BTreeMap<u64, String>, String> {
     let mut members = BTreeMap::new();
     for entry in text.split(',').filter(|entry| !entry.trim().is_empty()) {
@@ -375,6 +422,25 @@ mod tests {
         let error = with(&[("id", "1"), ("advertise", "c")]).expect_err("listed as a");
         assert!(error.to_string().contains("give both the same"), "{error}");
         with(&[("id", "1"), ("advertise", "a:7400")]).expect("the same");
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_is() {
+        let base = [
+            ("id", "4"),
+            ("data", "/d"),
+            ("identity", "/i"),
+            ("join", "a, b:7401"),
+        ];
+        let with = |more: &[(&str, &str)]| Config::check(&settings(&[&base[..], more].concat()));
+        let config = with(&[]).expect("it listens on one address");
+        let members = ["a:7400".to_owned(), "b:7401".to_owned()];
+        assert_eq!(config.join.as_deref(), Some(&members[..]));
+        let error = with(&[("listen", "0.0.0.0:7400")]).expect_err("nobody knows where it is");
+        assert!(error.to_string().contains("--advertise"), "{error}");
+        with(&[("listen", "0.0.0.0:7400"), ("advertise", "c")]).expect("it says so");
+        let error = with(&[("bootstrap", "4=d")]).expect_err("both");
+        assert!(error.to_string().contains("give one of them"), "{error}");
     }
 
     #[test]

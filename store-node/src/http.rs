@@ -65,13 +65,17 @@ async fn healthz() -> &'static str {
 }
 
 /// 200 only while the node can serve reads. A replica that has lost the others still serves `any`
-/// reads, and says how old they are, so losing the leader alone does not make it unready.
+/// reads, and says how old they are, so losing the leader alone does not make it unready; not being a
+/// member does.
 async fn readyz(State(page): State<Page>) -> Response {
     let Some(replica) = page.shared.replica.get() else {
         return not_yet("the node is starting");
     };
     if replica.load() == Load::Draining {
-        return not_yet("the node is shutting down");
+        return not_yet("the node is draining");
+    }
+    if let Some(fence) = replica.fence() {
+        return not_yet(&fence.to_string());
     }
     "ready\n".into_response()
 }
@@ -101,7 +105,7 @@ async fn render_metrics(State(page): State<Page>) -> Response {
     metrics.render().into_response()
 }
 
-fn not_yet(why: &'static str) -> Response {
+fn not_yet(why: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
 }
 

@@ -34,3 +34,4 @@ pub mod raft;
 pub mod scan;
 pub mod segments;
 pub mod state;
+pub mod upkeep;

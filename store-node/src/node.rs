@@ -4,13 +4,14 @@
 //! 1. Lock the data folder, read its charter, hold both against the configuration.
 //! 2. Bind the QUIC endpoint and the HTTP listener; from here on the node answers that it is starting.
 //! 3. Open the log, which rebuilds the state.
-//! 4. If the folder is blank, form the cluster (`raft/formation.rs`).
+//! 4. If the folder is blank, form the cluster (`raft/formation.rs`), or join one (`raft/joining.rs`).
 //! 5. Start consensus, and let producers and readers in.
 //!
 //! Steps 3 to 5 go on in the background after [`Node::start`] returned; [`Node::ready`] waits for
 //! them. # Stop is in one place: [`Node::shutdown`].
 
 mod bring_up;
+mod claim;
 
 pub(crate) use bring_up::SHARD;
 
@@ -36,7 +37,6 @@ use tracing::{debug, info, warn};
 
 use crate::{
     archive::Archive,
-    charter::Charter,
     config::Config,
     http::Page,
     ingest, query,
@@ -44,8 +44,6 @@ use crate::{
     state::{Payloads, State},
 };
 
-/// The file whose lock keeps a second process out of the data folder.
-const LOCK_FILE: &str = "LOCK";
 /// How long clients may take to read their last answers when the node ends.
 const CLIENTS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long peers may take to hear that their connections are closed.
@@ -141,7 +139,7 @@ impl Node {
         let (lock, charter) = {
             let (config, disk) = (config.clone(), Arc::clone(&platform.disk));
             let cluster = identity.own().cluster.clone();
-            tokio::task::spawn_blocking(move || claim(&*disk, &config, &cluster)).await??
+            tokio::task::spawn_blocking(move || claim::claim(&*disk, &config, &cluster)).await??
         };
         let endpoint = match platform.endpoint {
             Some(endpoint) => endpoint,
@@ -183,6 +181,7 @@ impl Node {
             on_fatal: platform.on_fatal,
             links: links.clone(),
             reception,
+            quic,
             http: http.to_string(),
             page,
         };
@@ -341,66 +340,6 @@ async fn end((tracker, stop): &(TaskTracker, CancellationToken), patience: Durat
             "tasks are still running at the end of their time"
         );
     }
-}
-
-/// Locks the data folder and holds what it says against the configuration.
-fn claim(
-    disk: &dyn Disk,
-    config: &Config,
-    cluster: &str,
-) -> Result<(Box<dyn DiskLock>, Option<Charter>)> {
-    let data = &config.data;
-    disk.create_dir_all(data)
-        .with_context(|| format!("{} cannot be created", data.display()))?;
-    let lock = disk.lock(&data.join(LOCK_FILE)).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::WouldBlock {
-            anyhow!("{} is in use by another process", data.display())
-        } else {
-            anyhow!("{} cannot be locked: {error}", data.display())
-        }
-    })?;
-    let charter = Charter::load(disk, data).map_err(|error| one_line(&error))?;
-    match &charter {
-        Some(charter) => check_charter(charter, config, cluster, data)?,
-        None if config.bootstrap.is_none() => bail!(
-            "{} belongs to no cluster yet: start all members once with the same --bootstrap list",
-            data.display()
-        ),
-        None => {}
-    }
-    Ok((lock, charter))
-}
-
-fn check_charter(charter: &Charter, config: &Config, cluster: &str, data: &Path) -> Result<()> {
-    let data = data.display();
-    if charter.node != config.id {
-        bail!(
-            "{data} belongs to node {}, not to node {}: an id stays with its folder",
-            charter.node,
-            config.id
-        );
-    }
-    if charter.cluster != cluster {
-        bail!(
-            "{data} belongs to cluster {}, the identity to cluster {cluster}",
-            charter.cluster
-        );
-    }
-    match &config.bootstrap {
-        Some(given) if *given != charter.founders => bail!(
-            "{data} was formed with --bootstrap {}, which differs from the list given now; \
-             leave --bootstrap out, or give the same list",
-            written(&charter.founders)
-        ),
-        Some(_) | None => Ok(()),
-    }
-}
-
-fn written(founders: &std::collections::BTreeMap<u64, String>) -> String {
-    let members = founders
-        .iter()
-        .map(|(id, address)| format!("{id}={address}"));
-    members.collect::<Vec<_>>().join(",")
 }
 
 /// An error with its causes, on one line.

@@ -2,13 +2,15 @@
 //!
 //! A read first waits until this replica is as fresh as was asked ([`freshness`]), then says how fresh
 //! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
-//! way of a batch without a name ([`write`]). What the peer's certificate does not let it read does
+//! way of a batch without a name ([`write`]), a change of the membership by an operator that of
+//! [`change`]. What the peer's certificate does not let it read does
 //! not exist for it.
 //!
 //! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a connection has as
 //! many reads at a time as the transport allows it streams; a part of an answer fits a frame, and an
 //! answer is given up as soon as nobody reads it.
 
+mod change;
 mod freshness;
 mod reads;
 mod write;
@@ -172,6 +174,11 @@ async fn respond(
             let token = write::write(context, peer, &series, body, deadline).await?;
             return Ok(sender.send(&Response::Written { token }, &[]).await?);
         }
+        Request::Change { change, timeout_ms } => {
+            let deadline = deadline(timeout_ms);
+            let changed = change::change(&context.replica, peer, &change, deadline).await?;
+            return Ok(sender.send(&changed, &[]).await?);
+        }
         Request::Range {
             pattern,
             range,
@@ -214,5 +221,6 @@ const fn verb(request: &Request) -> &'static str {
         Request::Series { .. } => "series",
         Request::Write { .. } => "write",
         Request::Status => "status",
+        Request::Change { .. } => "change",
     }
 }

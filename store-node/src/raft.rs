@@ -12,16 +12,23 @@
 //!   segments to members that lack them;
 //! - `network.rs` asks the other members, `reception.rs` answers them, `message.rs` is what they say,
 //!   `link.rs` keeps them connected;
-//! - `formation.rs` makes a cluster out of blank nodes, once;
+//! - `formation.rs` makes a cluster out of blank nodes, once; `joining.rs` brings a node to a running
+//!   one, which `admission.rs` answers;
+//! - `membership.rs` changes who belongs to it, `leadership.rs` who leads, `steward.rs` what is to be
+//!   done about both without being asked;
 //! - `consensus.rs` starts all of it and stops it in order.
 
+mod admission;
 mod complaints;
 pub mod consensus;
 pub mod formation;
 mod freshness;
 pub(crate) mod index;
+pub mod joining;
+mod leadership;
 pub mod link;
 pub mod log_store;
+pub mod membership;
 pub mod message;
 pub mod network;
 pub mod position;
@@ -34,8 +41,10 @@ mod replica;
 pub mod space;
 pub mod state_machine;
 mod status;
+pub mod steward;
 pub mod transfer;
 pub mod types;
 
+pub use membership::{ChangeError, Fence, Membership};
 pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};
 pub use replica::{ReadError, Replica, WaitError};

@@ -1,7 +1,7 @@
 //! Answers a question about a range from this replica: index → chunks → merge → rows or buckets.
 //!
 //! For each series, in order of paths: under a short lock the references to what may lie in the range
-//! are copied out ([`crate::state::chunks::Selection`]); outside it [`merge`] reads the chunks back,
+//! are copied out ([`crate::state::selection::Selection`]): segments, and what is not sealed; outside it [`merge`] reads the chunks back,
 //! decodes them as the sweep through time reaches them, and joins what overlaps, so that of readings
 //! with the same timestamp the one committed later is seen. What comes out is made into rows
 //! ([`rows`]) or buckets ([`buckets`]) and handed over in bounded parts.
@@ -27,12 +27,14 @@ use sensor_model::{
 use store_wire::message::Order;
 use tokio::time::Instant;
 
-use crate::state::chunks::Selection;
+use crate::segments::library::Library;
+use crate::segments::segment::SegmentError;
+use crate::state::selection::Selection;
 use crate::state::{PayloadError, Payloads, State};
 
 use buckets::Buckets;
 use catalogue::matching;
-use merge::Sweep;
+use merge::{Reader, Sweep};
 use rows::Rows;
 
 /// What is asked about a range.
@@ -48,6 +50,17 @@ pub struct RangeQuestion {
     pub limit: Option<u64>,
     /// In which order of time.
     pub order: Order,
+}
+
+/// What is scanned: the state, and where the bytes are that it refers to.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Locked for moments only.
+    pub state: &'a RwLock<State>,
+    /// The log.
+    pub payloads: &'a dyn Payloads,
+    /// The segments.
+    pub library: &'a Library,
 }
 
 /// What one scan may take.
@@ -131,6 +144,14 @@ pub enum ScanError {
         /// Why.
         source: PayloadError,
     },
+    /// A segment could not be read: another replica may have it whole.
+    #[error("sealed readings of series {path} cannot be read")]
+    Segment {
+        /// The series.
+        path: SeriesPath,
+        /// Why.
+        source: SegmentError,
+    },
     /// A chunk is not what was applied.
     #[error("a chunk of series {path} is damaged")]
     Chunk {
@@ -168,8 +189,7 @@ pub(crate) enum Flow {
 /// # Errors
 /// See [`ScanError`]. What was handed over before is to be thrown away.
 pub fn range(
-    state: &RwLock<State>,
-    payloads: &dyn Payloads,
+    source: Source<'_>,
     question: &RangeQuestion,
     visible: &dyn Fn(&SeriesPath) -> bool,
     limits: &Limits,
@@ -185,17 +205,22 @@ pub fn range(
         unannounced: None,
     };
     let is_literal = question.pattern.is_literal();
+    let state = source.state;
     matching(state, &question.pattern, visible, limits, &mut |series| {
         for (id, description) in series {
-            let selection = read(state)
-                .readings(id)
-                .map(|readings| readings.select(question.range));
+            let selection = read(state).select(id, question.range);
             output.unannounced = Some(Arc::clone(&description));
             if is_literal {
                 output.announce()?;
             }
             if let Some(selection) = selection {
-                scan_series(payloads, question, selection, &description, &mut output)?;
+                let reader = Reader {
+                    payloads: source.payloads,
+                    library: source.library,
+                    id,
+                    series: &description,
+                };
+                scan_series(reader, question, selection, &mut output)?;
             }
         }
         Ok(())
@@ -204,15 +229,16 @@ pub fn range(
 }
 
 fn scan_series(
-    payloads: &dyn Payloads,
+    reader: Reader<'_>,
     question: &RangeQuestion,
     selection: Selection,
-    description: &SeriesDescription,
     output: &mut Output<'_>,
 ) -> Result<(), ScanError> {
-    let sweep = Sweep::new(payloads, question, selection, description, output.limits);
+    let kind = reader.series.kind;
+    let (range, order, limits) = (question.range, question.order, output.limits);
+    let sweep = Sweep::new(reader, range, order, selection, limits);
     match question.every {
-        None => sweep.run(&mut Rows::new(description.kind, question.limit, output)),
+        None => sweep.run(&mut Rows::new(kind, question.limit, output)),
         Some(every) => sweep.run(&mut Buckets::new(every, question, output)),
     }
 }

@@ -5,7 +5,12 @@
 //! decided by commands of the log alone, so that every replica writes the same bytes.
 //!
 //! - `format.rs` the bytes of a segment, `writer.rs` writes one, `segment.rs` reads one;
-//! - `library.rs` all segments of a shard on this node's disk;
+//! - `library.rs` all segments of a shard on this node's disk, `damage.rs` which of them are not served;
 //! - `manifest.rs` which segments there are, and the replicated state that goes with them.
 
+mod damage;
+mod format;
+pub mod library;
 pub mod manifest;
+pub mod segment;
+pub mod writer;

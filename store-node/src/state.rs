@@ -4,13 +4,21 @@
 //! replica that has applied the same entries answers the same. It reads no disk and keeps no chunk
 //! of many readings: a reference to its place in the log stands for it ([`chunks`]).
 //!
-//! [`registry`] names the series, [`producers`] knows which batches have been applied. What is asked
-//! of the state is answered in [`crate::scan`].
+//! [`registry`] names the series, [`producers`] knows which batches have been applied, [`nodes`] which
+//! node ids were ever used. What is sealed, and what is on its way there, is in `sealing.rs`. What is
+//! asked of the state is answered in [`crate::scan`].
 
 pub mod chunks;
+pub mod generation;
+pub mod nodes;
 pub mod order;
 pub mod producers;
 pub mod registry;
+pub(crate) mod sealing;
+pub mod selection;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use column_codec::{ChunkView, DecodeError};
@@ -18,10 +26,17 @@ use sensor_model::{Columns, Kind, SeriesId, SeriesPath};
 use store_wire::message::ProducerStatus;
 
 use crate::command::{Append, Command};
+use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};
 
 use chunks::{Buffers, Place, SMALL_READINGS, SeriesReadings};
+use generation::{Generation, Job};
+use nodes::Nodes;
 use producers::{Producers, Verdict};
 use registry::{Registry, SeriesRefusal};
+
+/// A leader proposes no more deletes while there are so many tombstones: each read looks at all of them.
+/// Applying knows no bound, as replicas let go of tombstones at different times.
+pub const TOMBSTONES_MAX: usize = 4096;
 
 /// Everything applied so far.
 ///
@@ -32,9 +47,35 @@ use registry::{Registry, SeriesRefusal};
 pub struct State {
     registry: Registry,
     producers: Producers,
+    nodes: Nodes,
     readings: Vec<SeriesReadings>,
     total: u64,
+    /// By order.
+    segments: Vec<Arc<SegmentEntry>>,
+    /// On their way into segments, oldest first.
+    generations: VecDeque<Arc<Generation>>,
+    /// Asked for and not done, in the order of their commands.
+    jobs: VecDeque<Job>,
+    /// Jobs of commands up to this index are done, or never were to be.
+    jobs_through: u64,
+    /// Everything committed up to this index is in segments.
+    sealed_through: u64,
+    /// By index.
+    tombstones: Vec<Tombstone>,
+    retention: Vec<RetentionRule>,
+    /// What was appended since the last seal.
+    fresh: Fresh,
+    hold: Arc<()>,
     workspace: Workspace,
+}
+
+/// How much was appended since the last seal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fresh {
+    /// Bytes of commands.
+    pub bytes: u64,
+    /// Readings.
+    pub readings: u64,
 }
 
 /// Buffers kept from command to command; what is in them means nothing.
@@ -90,8 +131,18 @@ pub enum Outcome {
         /// The chunk's kind.
         offered: Kind,
     },
+    /// The node has the id it claimed.
+    NodeClaimed,
+    /// The id is, or was, another node's: nothing was changed.
+    NodeIdTaken,
     /// What was not sealed is on its way into segments. [`State::place_generation`] must follow.
     Sealed,
+    /// The segments will be compacted, unless the jobs before have changed them.
+    Compacting,
+    /// The readings are no longer seen.
+    Deleted,
+    /// The rules are in force.
+    RetentionSet,
     /// The command is not one that a correct leader proposes: nothing was changed.
     Refused {
         /// What is wrong with it.
@@ -158,24 +209,18 @@ pub enum PayloadError {
         /// What the log says.
         source: segment_log::ReadError,
     },
+    /// The bytes are not those that were applied.
+    #[error("a chunk of the command at index {index} is damaged")]
+    Damaged {
+        /// The position asked for.
+        index: u64,
+    },
 }
 
 impl State {
     /// The state of an empty store.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The state at the position of `manifest`.
-    pub fn restored(manifest: &crate::segments::manifest::Manifest) -> Self {
-        let _ = manifest;
-        Self::default()
-    }
-
-    /// Says where in the log the command stands that was just applied with
-    /// [`Outcome::Sealed`]: what its manifest will say.
-    pub fn place_generation(&mut self, position: crate::segments::manifest::Position) {
-        let _ = position;
     }
 
     /// Applies the command at `index` of the log.
@@ -199,10 +244,34 @@ impl State {
                 epoch: self.producers.open(producer),
             },
             Ok(Command::Append(append)) => self.append(index, payload, &append),
+            Ok(Command::Seal(seal)) => self.seal(index, seal),
+            Ok(Command::Compact { segments }) => self.compact(index, segments),
+            Ok(Command::Delete { pattern, range }) => self.delete(index, pattern, range),
+            Ok(Command::SetRetention { rules }) => {
+                self.retention = rules;
+                Outcome::RetentionSet
+            }
+            Ok(Command::ClaimNode { id, incarnation }) => {
+                if self.nodes.claim(id, incarnation) {
+                    Outcome::NodeClaimed
+                } else {
+                    Outcome::NodeIdTaken
+                }
+            }
             Err(error) => Outcome::Refused {
                 reason: error.to_string(),
             },
         }
+    }
+
+    /// Takes note of a committed membership: the ids of all members, learners too.
+    pub fn follow_members(&mut self, members: &BTreeSet<u64>) {
+        self.nodes.follow(members);
+    }
+
+    /// Every node id ever used.
+    pub const fn nodes(&self) -> &Nodes {
+        &self.nodes
     }
 
     /// The series by id and path.
@@ -255,6 +324,8 @@ impl State {
             readings += self.add(index, payload, id, chunk);
         }
         self.total += readings;
+        self.fresh.bytes += payload.len() as u64;
+        self.fresh.readings += readings;
         if let Some(position) = &append.position {
             self.producers.advance(position);
         }
@@ -298,24 +369,29 @@ impl State {
             unreachable!("the chunk has been checked and its series exists");
         };
         if view.count() >= SMALL_READINGS {
-            series.add_chunk(place(index, payload, chunk), &view, buffers);
+            series.add_chunk(index, place(payload, chunk), &view, buffers);
         } else {
             let columns = decoded.of(&view);
             view.decode_into(columns, &mut buffers.scratch)
                 .expect("a chunk of few readings has been verified");
-            series.add_readings(columns, buffers);
+            series.add_readings(index, columns, buffers);
         }
         view.count() as u64
     }
 }
 
-/// Two states are equal when they answer every question and every command alike.
+/// Two states are equal when they answer every question and every command alike, whatever of it is
+/// sealed already.
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         self.registry == other.registry
             && self.producers == other.producers
+            && self.nodes == other.nodes
             && self.readings == other.readings
             && self.total == other.total
+            && self.tombstones == other.tombstones
+            && self.retention == other.retention
+            && self.fresh == other.fresh
     }
 }
 
@@ -337,13 +413,13 @@ impl Decoded {
 }
 
 /// Where `chunk`, a slice of `payload`, stands in it.
-fn place(index: u64, payload: &Bytes, chunk: &[u8]) -> Place {
+fn place(payload: &Bytes, chunk: &[u8]) -> Place {
     let offset = chunk.as_ptr().addr() - payload.as_ptr().addr();
     let fits = "a payload is a few MiB at most";
     Place::Log {
-        index,
         offset: u32::try_from(offset).expect(fits),
         length: u32::try_from(chunk.len()).expect(fits),
+        crc: crc32c::crc32c(chunk),
     }
 }
 

@@ -35,6 +35,7 @@ mod ints;
 mod parse;
 mod scratch;
 mod single;
+mod statistics;
 mod summary;
 mod texts;
 mod times;
@@ -45,6 +46,7 @@ pub use encoding::Encodings;
 pub use error::{DecodeError, EncodeError};
 pub use parse::parse;
 pub use scratch::Scratch;
+pub use statistics::{Extent, read_statistics};
 pub use view::ChunkView;
 
 /// Most readings in a chunk.

@@ -4,10 +4,12 @@
 //! frame's body, raw. The conversations themselves are told in `docs/protocol.md`. Messages between
 //! store nodes belong to `store-node`, which alone knows the consensus library.
 
+mod cluster;
 mod ingest;
 mod query;
 mod status;
 
+pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
 pub use query::{Freshness, Order, Request, Response, SeriesInfo};
 pub use status::{Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};

@@ -1,5 +1,6 @@
 //! The commands, one a module: arguments, their check, and what is done.
 
+pub(crate) mod cluster;
 pub(crate) mod last;
 pub(crate) mod put;
 pub(crate) mod range;

@@ -1,4 +1,4 @@
-//! How the nodes of the cluster are, each asked for itself.
+//! How the nodes of the cluster are, each asked for itself, and changing which there are.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
 use serde::Serialize;
-use store_wire::message::{ErrorCode, Member, NodeStatus, Request, Response};
+use store_wire::message::{ClusterChange, ErrorCode, Member, NodeStatus, Request, Response, Role};
 use tokio::time::Instant;
 
+use super::leader::Errand;
 use super::race::Race;
 use super::{Client, out_of_place};
 use crate::failure::Failure;
@@ -29,9 +30,20 @@ pub enum NodeReport {
         id: u64,
         /// Where it takes QUIC connections.
         address: String,
+        /// Whether it votes.
+        voter: bool,
         /// Why there is no status.
         error: String,
     },
+}
+
+/// The cluster after a change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Changed {
+    /// Who leads, as far as the node that made it knows.
+    pub leader: Option<u64>,
+    /// Every member, ordered by id.
+    pub members: Vec<Member>,
 }
 
 impl NodeReport {
@@ -71,6 +83,32 @@ impl Client {
         Ok(reports)
     }
 
+    /// Has the leader change who belongs to the cluster; for operators.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unknown`] when it was sent and no answer came: it may be made. Asking again for a
+    /// change that was made succeeds.
+    pub async fn change(&self, change: &ClusterChange, terms: &Terms) -> Result<Changed, Failure> {
+        let deadline = Instant::now() + terms.timeout;
+        let errand = Errand {
+            request: &|timeout_ms| Request::Change {
+                change: change.clone(),
+                timeout_ms,
+            },
+            body: Bytes::new(),
+            name: "change",
+        };
+        let done = self.at_leader(&errand, deadline).await?;
+        let Response::Changed { members, leader } = done.frame.response else {
+            return Err(out_of_place(&done.address, &done.frame));
+        };
+        self.shared.targets.note_members(&members);
+        let address = members.iter().find(|member| Some(member.id) == leader);
+        let address = address.map(|member| member.address.clone());
+        self.shared.targets.note_leader(address);
+        Ok(Changed { leader, members })
+    }
+
     /// Whether any replica answers in time.
     ///
     /// # Errors
@@ -103,9 +141,20 @@ impl Client {
     async fn any_status(&self, deadline: Instant) -> Result<NodeStatus, Failure> {
         let candidates = self.shared.targets.in_order();
         let mut race = Race::new(&self.shared, &Request::Status, candidates, deadline);
-        let opened = race.next().await?;
-        let Response::Status(status) = opened.first.response else {
-            return Err(out_of_place(&opened.address, &opened.first));
+        let status = loop {
+            let opened = race.next().await?;
+            let Response::Status(status) = opened.first.response else {
+                return Err(out_of_place(&opened.address, &opened.first));
+            };
+            if status.role != Role::Removed {
+                break status;
+            }
+            // What it says of the others is as old as its removal.
+            let message = format!(
+                "node {} at {} was removed from the cluster: ask another",
+                status.id, opened.address
+            );
+            race.note_failure(&opened.address, Failure::new(ErrorCode::Stale, message));
         };
         self.shared.targets.note_members(&status.members);
         let leader = status
@@ -144,6 +193,7 @@ impl Client {
         NodeReport::Silent {
             id: member.id,
             address: member.address,
+            voter: member.voter,
             error,
         }
     }

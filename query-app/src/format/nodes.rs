@@ -2,7 +2,7 @@
 
 use store_wire::message::NodeStatus;
 
-use crate::client::cluster::NodeReport;
+use crate::client::cluster::{Changed, NodeReport};
 use crate::format::Format;
 use crate::format::csv;
 use crate::format::table::{Align, TextTable};
@@ -49,6 +49,51 @@ pub fn cluster(reports: &[NodeReport], format: Format) -> Vec<u8> {
     out
 }
 
+/// Who belongs to the cluster, one a row.
+pub fn members(changed: &Changed, format: Format) -> Vec<u8> {
+    let rows = changed.members.iter().map(|member| {
+        let role = if changed.leader == Some(member.id) {
+            "leader"
+        } else {
+            suffrage(member.voter)
+        };
+        [
+            member.id.to_string(),
+            role.to_owned(),
+            member.address.clone(),
+        ]
+    });
+    let mut out = Vec::new();
+    match format {
+        Format::Table => {
+            let columns = [
+                ("id", Align::Right),
+                ("role", Align::Left),
+                ("address", Align::Left),
+            ];
+            TextTable::new(columns).page(rows.map(Vec::from), &mut out);
+        }
+        Format::Csv => {
+            out.extend_from_slice(b"id,role,address\n");
+            for [id, role, address] in rows {
+                out.extend_from_slice(format!("{id},{role},").as_bytes());
+                csv::write_field(&address, &mut out);
+                out.push(b'\n');
+            }
+        }
+        Format::Json | Format::Ndjson => {
+            serde_json::to_writer(&mut out, changed).expect("members are plain numbers and text");
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+/// What a member is that does not say for itself.
+const fn suffrage(voter: bool) -> &'static str {
+    if voter { "voter" } else { "learner" }
+}
+
 const CLUSTER_COLUMNS: [(&str, Align); 13] = [
     ("id", Align::Right),
     ("role", Align::Left),
@@ -73,9 +118,15 @@ fn cluster_rows(
     let committed = commits.map(|status| status.commit_index).max().unwrap_or(0);
     reports.iter().map(move |report| match report {
         NodeReport::Answered(status) => answered_row(status, committed, &disk),
-        NodeReport::Silent { id, address, error } => {
+        NodeReport::Silent {
+            id,
+            address,
+            voter,
+            error,
+        } => {
             let mut row = vec![String::new(); CLUSTER_COLUMNS.len()];
             row[0] = id.to_string();
+            row[1] = suffrage(*voter).to_owned();
             row[2].clone_from(address);
             row[11] = "no".to_owned();
             row[12].clone_from(error);
@@ -132,16 +183,17 @@ mod tests {
         let reports = [NodeReport::Silent {
             id: 3,
             address: "10.0.0.3:7400".to_owned(),
+            voter: true,
             error: "no answer, in time".to_owned(),
         }];
         let shown = String::from_utf8(cluster(&reports, Format::Csv)).unwrap();
         assert_eq!(
             shown.lines().nth(1),
-            Some(r#"3,,10.0.0.3:7400,,,,,,,,,no,"no answer, in time""#)
+            Some(r#"3,voter,10.0.0.3:7400,,,,,,,,,no,"no answer, in time""#)
         );
         assert_eq!(
             String::from_utf8(cluster(&reports, Format::Json)).unwrap(),
-            "{\"nodes\":[{\"id\":3,\"address\":\"10.0.0.3:7400\",\"error\":\"no answer, in time\"}]}\n"
+            "{\"nodes\":[{\"id\":3,\"address\":\"10.0.0.3:7400\",\"voter\":true,\"error\":\"no answer, in time\"}]}\n"
         );
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn status(id: u64, addresses: &[&str]) -> NodeStatus {
             id,
             address: (*address).to_owned(),
             http: String::new(),
+            voter: true,
         })
         .collect();
     NodeStatus {
@@ -146,6 +147,7 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
         Request::Status => {
             return vec![Response::Status(Box::new(status(1, &["127.0.0.1:1"]))).into()];
         }
+        Request::Change { .. } => return failed(ErrorCode::Forbidden),
     };
     let matching: Vec<_> = data
         .iter()

@@ -221,7 +221,7 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
     );
     let row = lines.next().unwrap();
     assert!(
-        row.starts_with("3,,127.0.0.1:1,") && row.contains(",no,"),
+        row.starts_with("3,voter,127.0.0.1:1,") && row.contains(",no,"),
         "{row}"
     );
 

@@ -206,6 +206,7 @@ async fn a_write_follows_the_leader_and_finds_it_at_once_the_next_time() {
         id: 1,
         address: leader.address().to_owned(),
         http: String::new(),
+        voter: true,
     };
     let answers = node(plant());
     let follower = cluster.store(move |request, body| match request {

@@ -222,6 +222,7 @@ impl Stream {
             id: leader as u64 + 1,
             address: self.targets[leader].clone(),
             http: String::new(),
+            voter: true,
         })
     }
 
@@ -355,6 +356,7 @@ impl Stream {
             id: table.leader as u64 + 1,
             address: self.targets[table.leader].clone(),
             http: String::new(),
+            voter: true,
         }
     }
 

@@ -99,6 +99,27 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
             })
         }
         Ok(Command::OpenProducer { producer }) => writeln!(out, "open producer {producer}"),
+        Ok(Command::Seal(seal)) => writeln!(out, "seal by windows of {} ns", seal.window),
+        Ok(Command::Compact { segments }) => writeln!(out, "compact {} segments", segments.len()),
+        Ok(Command::Delete { pattern, range }) => {
+            writeln!(
+                out,
+                "delete {} from {} to {}",
+                pattern.as_str(),
+                range.from,
+                range.to
+            )
+        }
+        Ok(Command::SetRetention { rules }) => {
+            writeln!(out, "keep by {} rules", rules.len())?;
+            rules.iter().try_for_each(|rule| {
+                writeln!(out, "    {} for {} ns", rule.pattern.as_str(), rule.keep)
+            })
+        }
+        Ok(Command::ClaimNode { id, incarnation }) => match incarnation {
+            Some(folder) => writeln!(out, "claim node {id} for folder {folder}"),
+            None => writeln!(out, "expect node {id}"),
+        },
         Ok(Command::Append(append)) => {
             match append.position {
                 Some(position) => write!(

@@ -152,6 +152,7 @@ mod tests {
             cluster_id: uuid::Uuid::from_u128(1),
             founders: std::collections::BTreeMap::new(),
             awaiting: std::collections::BTreeSet::new(),
+            removed: false,
         };
         disk.create_dir_all(Path::new(DATA)).expect("healthy");
         charter.store(&disk, Path::new(DATA)).expect("healthy");

@@ -74,7 +74,7 @@ pub struct Settings {
     /// Where to take QUIC connections [default: 127.0.0.1:7400]
     #[arg(long, env = "TIDEMARK_LISTEN", value_name = "ADDR")]
     pub listen: Option<Setting>,
-    /// Where others reach this node [default: its address in --bootstrap]
+    /// Where others reach this node [default: its address in --bootstrap, or --listen]
     #[arg(long, env = "TIDEMARK_ADVERTISE", value_name = "ADDR")]
     pub advertise: Option<Setting>,
     /// Where to serve health, metrics and status [default: 127.0.0.1:7500]
@@ -88,8 +88,8 @@ pub struct Settings {
         conflicts_with = "join"
     )]
     pub bootstrap: Option<Setting>,
-    /// A member of the cluster to join; not available in this version
-    #[arg(long, env = "TIDEMARK_JOIN", value_name = "ADDR")]
+    /// Members of a running cluster to join, any of them will do: ADDR,ADDR
+    #[arg(long, env = "TIDEMARK_JOIN", value_name = "LIST")]
     pub join: Option<Setting>,
     /// Bytes of writes on their way to the log at a time [default: 64MiB]
     #[arg(long, env = "TIDEMARK_IN_FLIGHT_MAX", value_name = "SIZE")]
@@ -107,6 +107,15 @@ pub struct Settings {
     /// members get a snapshot [default: 1GiB]
     #[arg(long, env = "TIDEMARK_LOG_MAX", value_name = "SIZE")]
     pub log_max: Option<Setting>,
+    /// Bytes of writes that are sealed into segments at the latest [default: 64MiB]
+    #[arg(long, env = "TIDEMARK_SEAL_BYTES", value_name = "SIZE")]
+    pub seal_bytes: Option<Setting>,
+    /// How long readings wait at most to be sealed into segments [default: 1h]
+    #[arg(long, env = "TIDEMARK_SEAL_AFTER", value_name = "DURATION")]
+    pub seal_after: Option<Setting>,
+    /// Bytes of what is known of segments kept in memory [default: 32MiB]
+    #[arg(long, env = "TIDEMARK_SEGMENT_CACHE", value_name = "SIZE")]
+    pub segment_cache: Option<Setting>,
     /// How long shutting down waits for writes on their way, at most 8s [default: 5s]
     #[arg(long, env = "TIDEMARK_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Setting>,
@@ -140,6 +149,9 @@ impl Settings {
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             segment_max: self.segment_max.or(file.segment_max),
             log_max: self.log_max.or(file.log_max),
+            seal_bytes: self.seal_bytes.or(file.seal_bytes),
+            seal_after: self.seal_after.or(file.seal_after),
+            segment_cache: self.segment_cache.or(file.segment_cache),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
         }
     }

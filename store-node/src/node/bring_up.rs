@@ -1,6 +1,7 @@
 //! From an open endpoint to running consensus: the part of starting that may take long.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{Arc, RwLock},
 };
@@ -14,22 +15,28 @@ use tracing::{info, warn};
 
 use super::{Context, Phase, log_folder, one_line, shard_folder};
 use crate::{
-    archive::Archive,
+    archive::{Archive, ArchiveOptions},
     charter::Charter,
     config::Config,
     http::Page,
     raft::{
         consensus::{Consensus, Parts},
         formation::{Formation, FormationError},
+        joining::Joining,
         link::Links,
         network::Network,
-        reception::Reception,
+        reception::{Reception, Stage},
         recovery::{self, OpenLog, OpenedLog},
-        transfer::{Offers, folder::Folder},
+        steward::Home,
+        transfer::{Offers, SegmentStore},
         types::OnFatal,
     },
     state::State,
+    upkeep::Policy,
 };
+
+/// So many readings are sealed at the latest, however small they are.
+const SEAL_READINGS: u64 = 1 << 25;
 
 /// The shard every node has; more come with a later version.
 pub(crate) const SHARD: u32 = 0;
@@ -44,6 +51,7 @@ pub(super) struct BringUp {
     pub(super) on_fatal: OnFatal,
     pub(super) links: Links,
     pub(super) reception: Reception,
+    pub(super) quic: SocketAddr,
     pub(super) http: String,
     pub(super) page: Page,
 }
@@ -72,18 +80,17 @@ impl BringUp {
     ) -> Result<Option<Consensus>> {
         let state = Arc::new(RwLock::new(State::new()));
         let (archive, log) = self.open_log(&state).await?;
-        let Some(formed) = stop.run_until_cancelled(self.form(&log)).await else {
+        let Some(belongs) = stop.run_until_cancelled(self.belong(&log)).await else {
             return close(log).await;
         };
-        let charter = match formed {
+        let charter = match belongs {
             Ok(charter) => charter,
             Err(error) => {
                 close(log).await?;
-                return Err(one_line(&error));
+                return Err(error);
             }
         };
         let payloads = Arc::new(log.store.clone());
-        let segments = shard_folder(&self.config.data).join("segments");
         let parts = Parts {
             network: Network {
                 id: charter.node,
@@ -93,12 +100,23 @@ impl BringUp {
                 links: self.links.clone(),
                 offers: Offers::default(),
                 kept_from: watch::Sender::new(0),
+                removed: Arc::default(),
             },
-            charter,
+            home: Home {
+                disk: Arc::clone(&self.disk),
+                data: self.config.data.clone(),
+                charter,
+            },
             log,
             state: Arc::clone(&state),
             archive: Arc::clone(&archive),
-            segments: Arc::new(Folder::new(Arc::clone(&self.disk), segments)),
+            segments: Arc::clone(&archive) as Arc<dyn SegmentStore>,
+            policy: Policy {
+                seal_bytes: self.config.seal_bytes,
+                seal_readings: SEAL_READINGS,
+                seal_after: self.config.seal_after,
+            },
+            clock: Arc::clone(&self.clock),
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
@@ -141,6 +159,7 @@ impl BringUp {
             on_fatal: self.on_fatal.clone(),
         };
         let (state, has_charter) = (Arc::clone(state), self.charter.is_some());
+        let cache_bytes = self.config.segment_cache_bytes;
         let shard = shard_folder(&self.config.data);
         let opened = tokio::task::spawn_blocking(move || {
             if has_charter && !has_segments(&*log.disk, &log.dir)? {
@@ -150,8 +169,14 @@ impl BringUp {
                     log.dir.display()
                 );
             }
-            let archive = Archive::open(Arc::clone(&log.disk), &shard, Arc::clone(&state))
-                .map_err(|error| one_line(&error))?;
+            let options = ArchiveOptions {
+                disk: Arc::clone(&log.disk),
+                dir: shard,
+                shard: SHARD,
+                cache_bytes,
+            };
+            let archive =
+                Archive::open(options, Arc::clone(&state)).map_err(|error| one_line(&error))?;
             let manifest = archive.manifest();
             let base = manifest.as_ref().map(|manifest| &manifest.position);
             let opened = recovery::open(&log, &state, base).map_err(|error| one_line(&error))?;
@@ -173,18 +198,46 @@ impl BringUp {
         Ok((archive, opened))
     }
 
-    async fn form(&self, log: &OpenedLog) -> Result<Charter, FormationError> {
+    /// The charter: the one there is, or one that is got by forming a cluster or joining one.
+    async fn belong(&self, log: &OpenedLog) -> Result<Charter> {
+        if let Some(charter) = &self.charter {
+            self.reception.enter(Stage::Joined {
+                cluster: charter.cluster_id,
+                has_entries: !log.store.is_empty(),
+            });
+        }
+        let joined = match (&self.charter, &self.config.join) {
+            (None, Some(members)) => self.joining(members).join().await,
+            (Some(charter), Some(members)) if charter.awaiting.is_empty() => {
+                self.joining(members).confirm(charter.clone()).await
+            }
+            (_, Some(_) | None) => {
+                let formed = self.form().await;
+                return formed.map_err(|error| one_line(&error));
+            }
+        };
+        joined.map_err(|error| one_line(&error))
+    }
+
+    fn joining(&self, members: &[String]) -> Joining {
+        let address = self.config.advertise.clone();
+        Joining {
+            id: self.config.id,
+            cluster: self.cluster.clone(),
+            address: address.unwrap_or_else(|| self.quic.to_string()),
+            members: members.to_owned(),
+            disk: Arc::clone(&self.disk),
+            data: self.config.data.clone(),
+            links: self.links.clone(),
+        }
+    }
+
+    async fn form(&self) -> Result<Charter, FormationError> {
         let founders = match (&self.charter, &self.config.bootstrap) {
             (Some(charter), _) => charter.founders.clone(),
             (None, Some(members)) => members.clone(),
             (None, None) => return Err(FormationError::Stopped),
         };
-        if let Some(charter) = &self.charter {
-            self.reception.enter(crate::raft::reception::Stage::Joined {
-                cluster: charter.cluster_id,
-                has_entries: !log.store.is_empty(),
-            });
-        }
         let formation = Formation {
             id: self.config.id,
             cluster: self.cluster.clone(),

@@ -13,7 +13,8 @@ use crate::raft::{Replica, WaitError};
 /// better choice.
 const TOKEN_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Returns once this replica is as fresh as `consistency` asks.
+/// Returns once this replica is as fresh as `consistency` asks. One that is not, or no longer, a
+/// member of the cluster is as fresh as nothing.
 ///
 /// # Errors
 /// [`ErrorCode::Stale`], saying how far this replica is; [`ErrorCode::NoLeader`] or
@@ -23,6 +24,9 @@ pub(super) async fn reach(
     consistency: Consistency,
     deadline: Instant,
 ) -> Result<(), WireError> {
+    if let Some(fence) = replica.fence() {
+        return Err(stale(format!("{fence}: ask another")));
+    }
     match consistency {
         Consistency::Any => Ok(()),
         Consistency::MaxStaleness(bound) => check_age(replica.age(), bound, replica.id()),

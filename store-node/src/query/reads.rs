@@ -19,7 +19,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ingest::refusal::unexpected;
 use crate::node::Context;
-use crate::scan::{self, Closed, Limits, Part, RangeQuestion, ScanError, Totals, catalogue};
+use crate::scan::{
+    self, Closed, Limits, Part, RangeQuestion, ScanError, Source, Totals, catalogue,
+};
 
 use super::{DECODED_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
 
@@ -152,13 +154,17 @@ fn find(
         decoded_bytes_max: DECODED_BYTES_MAX,
         deadline,
     };
+    let source = Source {
+        state: &context.state,
+        payloads: &*context.payloads,
+        library: context.archive.library(),
+    };
     let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
     let mut listed = 0_u64;
     match read {
         Read::Range(question) => {
-            let (state, payloads) = (&context.state, &*context.payloads);
             let mut sink = |part| send(frame_of(part));
-            return scan::range(state, payloads, question, visible, &limits, &mut sink);
+            return scan::range(source, question, visible, &limits, &mut sink);
         }
         Read::Last(pattern) => {
             let mut sink = |latest: Vec<(SeriesDescription, Reading)>| {
@@ -170,7 +176,7 @@ fn find(
                     send((Response::LastReadings { readings }, Bytes::new()))
                 })
             };
-            catalogue::last(&context.state, pattern, visible, &limits, &mut sink)?;
+            catalogue::last(source, pattern, visible, &limits, &mut sink)?;
         }
         Read::Series(pattern) => {
             let mut sink = |infos: Vec<SeriesInfo>| {
@@ -182,7 +188,7 @@ fn find(
                     send((Response::SeriesList { series }, Bytes::new()))
                 })
             };
-            catalogue::series(&context.state, pattern, visible, &limits, &mut sink)?;
+            catalogue::series(source, pattern, visible, &limits, &mut sink)?;
         }
     }
     Ok(Totals {
@@ -256,7 +262,7 @@ fn wire_error(error: &ScanError) -> WireError {
         ScanError::TooManyRows { .. } | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
         ScanError::Deadline => ErrorCode::Timeout,
         ScanError::Closed => ErrorCode::Internal,
-        ScanError::Payload { .. } | ScanError::Chunk { .. } => {
+        ScanError::Payload { .. } | ScanError::Chunk { .. } | ScanError::Segment { .. } => {
             tracing::error!(%error, source = ?std::error::Error::source(error), "readings cannot be read back");
             ErrorCode::Internal
         }

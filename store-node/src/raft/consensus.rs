@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, RwLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -16,13 +13,13 @@ use openraft::{
     errors::{InitializeError, RaftError},
 };
 use segment_log::{Disk, WriterThread};
+use store_wire::clock::Clock;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::{
     freshness,
-    message::ToPeer,
     network::Network,
     proposals::{self, Proposals},
     purging,
@@ -30,29 +27,36 @@ use super::{
     recovery::OpenedLog,
     replica::{Replica, Shared},
     state_machine::StateMachine,
+    steward::{self, Home},
     transfer::{SegmentStore, Transfer},
     types::{Address, Group, OnFatal},
 };
-use crate::{archive::Archive, charter::Charter, state::State};
+use crate::{
+    archive::Archive,
+    charter::Charter,
+    state::State,
+    upkeep::{self, Policy, Upkeep},
+};
 
 /// How often the disk is asked for its free space when nothing is written.
 const SPACE_EVERY: Duration = Duration::from_secs(1);
 /// How often members greet each other.
 const GREET_EVERY: Duration = Duration::from_secs(1);
-/// How long a hand-over may take before the node goes on without it.
-const HAND_OVER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What consensus is started with.
-#[derive(Debug)]
 pub struct Parts {
-    /// Which node of which cluster.
-    pub charter: Charter,
+    /// Which node of which cluster, and where that is written down.
+    pub home: Home,
     /// The log and what was applied of it.
     pub log: OpenedLog,
     /// The state it was applied to.
     pub state: Arc<RwLock<State>>,
     /// The sealed part of the state: the log was opened above its manifest.
     pub archive: Arc<Archive>,
+    /// When the leader seals.
+    pub policy: Policy,
+    /// The time of day, for retention.
+    pub clock: Arc<dyn Clock>,
     /// The sealed segments on this disk.
     pub segments: Arc<dyn SegmentStore>,
     /// Where segments are written that come from other members.
@@ -93,14 +97,15 @@ impl Consensus {
     /// Starts consensus; the founder of a new cluster also writes its first membership.
     pub async fn start(parts: Parts) -> Result<Self, StartError> {
         let refused = |reason: String| StartError::Refused { reason };
-        let config = config(&parts.charter.cluster)
+        let charter = &parts.home.charter;
+        let config = config(&charter.cluster)
             .validate()
             .map_err(|error| refused(error.to_string()))?;
         let (applied_sender, applied) = watch::channel(None);
         let archive = parts.archive;
         let machine = StateMachine::new(parts.log.machine, Arc::clone(&archive), applied_sender);
         let store = parts.log.store;
-        let id = parts.charter.node;
+        let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
         let transfer = Transfer::new(store.shard(), parts.disk, parts.segments, network, space);
         let group = Group::new(
@@ -112,39 +117,39 @@ impl Consensus {
         )
         .await
         .map_err(|error| refused(error.to_string()))?;
-        parts
-            .reception
-            .enter(Stage::Running(Arc::new(RunningMember {
-                cluster: parts.charter.cluster_id,
-                founders: parts.charter.founders.clone(),
-                group: group.clone(),
-                store: store.clone(),
-                space: parts.log.space.clone(),
-                transfer: transfer.clone(),
-            })));
-        if store.is_empty() && parts.charter.founders.keys().next() == Some(&id) {
-            initialise(&group, &parts.charter).await?;
-        }
         let (proposals, queue) = Proposals::new(store.shard(), parts.in_flight_bytes_max);
         let replica = Replica {
             shared: Arc::new(Shared {
                 id,
-                cluster: parts.charter.cluster,
-                cluster_id: parts.charter.cluster_id,
+                cluster: charter.cluster.clone(),
+                cluster_id: charter.cluster_id,
                 group: group.clone(),
-                store,
+                store: store.clone(),
                 state: parts.state,
                 network: parts.network,
-                reception: parts.reception,
-                space: parts.log.space,
-                transfer,
+                reception: parts.reception.clone(),
+                space: parts.log.space.clone(),
+                transfer: transfer.clone(),
                 proposals,
                 applied,
                 draining: AtomicBool::new(false),
+                changing: tokio::sync::Mutex::default(),
                 fresh: watch::Sender::new(None),
                 started: Instant::now(),
             }),
         };
+        let member = RunningMember {
+            cluster: charter.cluster_id,
+            replica: replica.clone(),
+            group: group.clone(),
+            store: store.clone(),
+            space: parts.log.space,
+            transfer,
+        };
+        parts.reception.enter(Stage::Running(Arc::new(member)));
+        if store.is_empty() && charter.founders.keys().next() == Some(&id) {
+            initialise(&group, charter).await?;
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         tasks.spawn(
             stop.clone()
@@ -153,10 +158,26 @@ impl Consensus {
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
         tasks.spawn(purging::keep(
             replica.clone(),
-            archive,
+            Arc::clone(&archive),
             parts.log_bytes_max,
             stop.clone(),
         ));
+        tasks.spawn(upkeep::work(
+            Arc::clone(&archive),
+            Arc::new(replica.shared.store.clone()),
+            replica.shared.applied.clone(),
+            parts.on_fatal.clone(),
+            stop.clone(),
+        ));
+        let upkeep = Upkeep {
+            replica: replica.clone(),
+            state: Arc::clone(&replica.shared.state),
+            archive,
+            policy: parts.policy,
+            clock: parts.clock,
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(upkeep.decide()));
+        tasks.spawn(steward::keep(replica.clone(), parts.home, stop.clone()));
         tasks.spawn(
             stop.clone()
                 .run_until_cancelled_owned(watch_space(replica.clone())),
@@ -181,7 +202,7 @@ impl Consensus {
 
     /// Takes no more proposals.
     pub fn refuse_proposals(&self) {
-        self.replica.shared.draining.store(true, Ordering::Relaxed);
+        self.replica.refuse_proposals();
     }
 
     /// Waits for proposals on their way, as long as `deadline` allows, and hands leadership over.
@@ -193,7 +214,7 @@ impl Consensus {
         {
             warn!("proposals are still on their way at the end of draining");
         }
-        self.hand_over().await;
+        self.replica.drain().await;
     }
 
     /// Stops consensus and closes the log, everything in it synced.
@@ -212,53 +233,6 @@ impl Consensus {
         let writer = self.writer;
         let closed = tokio::task::spawn_blocking(move || writer.shutdown()).await?;
         closed.map_err(io::Error::other)
-    }
-
-    /// Lets the most advanced member that is connected lead, if this node does.
-    async fn hand_over(&self) {
-        let shared = &self.replica.shared;
-        if !self.replica.is_leader() {
-            return;
-        }
-        let target = {
-            let metrics = shared.group.metrics();
-            let metrics = metrics.borrow_watched();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let matched = metrics.replication.iter().flatten();
-            matched
-                .filter(|(id, _)| **id != shared.id && voters.contains(id))
-                .filter(|(id, _)| {
-                    shared
-                        .network
-                        .links
-                        .get(**id)
-                        .is_some_and(|link| link.is_connected())
-                })
-                .max_by_key(|(_, matched)| **matched)
-                .map(|(id, _)| *id)
-        };
-        let Some(target) = target else {
-            info!("no other member can take over leadership");
-            return;
-        };
-        info!(target, "handing leadership over");
-        if shared
-            .group
-            .trigger()
-            .transfer_leader(target)
-            .await
-            .is_err()
-        {
-            return;
-        }
-        let mut metrics = shared.group.metrics();
-        let changed =
-            metrics.wait_until(|m| m.current_leader.is_some_and(|leader| leader != shared.id));
-        match tokio::time::timeout(HAND_OVER_PATIENCE, changed).await {
-            Ok(Ok(metrics)) => info!(leader = metrics.current_leader, "leadership handed over"),
-            Ok(Err(_)) => {}
-            Err(_) => warn!(target, "leadership was not taken over in time"),
-        }
     }
 }
 
@@ -306,17 +280,16 @@ async fn initialise(group: &Group, charter: &Charter) -> Result<(), StartError> 
     }
 }
 
-/// Tells every other member where this node serves HTTP, which followers would not hear otherwise.
+/// Tells every other member where this node serves HTTP and whether it is draining, which followers
+/// would not hear otherwise.
 async fn greet_members(replica: Replica) {
     let mut ticks = tokio::time::interval(GREET_EVERY);
     loop {
         ticks.tick().await;
-        let greetings = replica.others().into_iter().map(|(id, address)| {
-            let client = replica.shared.network.client(id, &address);
-            async move { client.ask(&ToPeer::Greet, GREET_EVERY).await }
-        });
+        let others = replica.others().into_iter().map(|(id, _)| id);
+        let greetings = others.map(|id| replica.greet(id, GREET_EVERY));
         // A member that cannot be reached hears it the next time.
-        drop(futures::future::join_all(greetings).await);
+        futures::future::join_all(greetings).await;
     }
 }
 

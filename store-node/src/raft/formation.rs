@@ -65,7 +65,8 @@ pub enum FormationError {
     #[error(
         "node {peer} already belongs to cluster {cluster}, and this node's data folder is empty: \
          if it was node {id}, its data is lost and it must not vote under its old id; \
-         put the folder back, or let it join under a new id"
+         put the folder back, or remove the node (`query-app cluster remove {id}`) and start it with \
+         --join under a new id"
     )]
     Wiped {
         /// This node.
@@ -154,6 +155,7 @@ impl Formation {
             cluster_id: Uuid::new_v4(),
             founders: self.founders.clone(),
             awaiting: self.others().into_keys().collect(),
+            removed: false,
         };
         self.write(&charter).await?;
         info!(cluster_id = %charter.cluster_id, "the cluster is founded");
@@ -236,6 +238,7 @@ impl Formation {
             cluster_id: cluster,
             founders,
             awaiting: BTreeSet::new(),
+            removed: false,
         };
         self.write(&charter).await?;
         self.reception.enter(Stage::Joined {

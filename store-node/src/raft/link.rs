@@ -85,12 +85,31 @@ impl Links {
             complaints: Arc::default(),
         };
         if let Some(endpoint) = self.endpoint().clone() {
+            let address = Arc::clone(&link.address);
             let stop = self.shared.stop.clone();
-            let dialling = keep_connected(endpoint, link.clone(), connected, stop);
+            let dialling = keep_connected(endpoint, target, address, connected, stop);
             self.shared.tasks.spawn(dialling);
         }
         links.insert(target, link.clone());
         link
+    }
+
+    /// Forgets the links to all but these nodes. One that is still held goes on until it is not.
+    pub fn retain(&self, members: impl Fn(u64) -> bool) {
+        self.lock().retain(|target, _| members(*target));
+    }
+
+    /// Dials `HOST:PORT` once, where the node there is not known yet.
+    ///
+    /// # Cancel safety
+    /// Safe: a connection half made is given up.
+    pub async fn dial(&self, address: &str) -> Result<Connection, ConnectError> {
+        let endpoint = self.endpoint().clone();
+        let endpoint = endpoint.ok_or_else(|| ConnectError::NotDialled {
+            target: address.to_owned(),
+            reason: "the node is stopping".to_owned(),
+        })?;
+        dial(&endpoint, address).await
     }
 
     /// The link to `target`, if there is one.
@@ -166,45 +185,43 @@ impl Link {
     }
 }
 
+/// Dials until `stop` is cancelled, or nobody holds the link any more.
 async fn keep_connected(
     endpoint: Endpoint,
-    link: Link,
+    target: u64,
+    address: Arc<str>,
     connected: watch::Sender<Option<Connection>>,
     stop: CancellationToken,
 ) {
-    let mut pause = PAUSE_MIN;
-    let mut complained = false;
-    while let Some(outcome) = stop
-        .run_until_cancelled(dial(&endpoint, &link.address))
-        .await
-    {
-        match outcome {
-            Ok(connection) => {
-                info!(peer = link.target, address = %link.address, "peer connected");
-                (pause, complained) = (PAUSE_MIN, false);
-                connected.send_replace(Some(connection.clone()));
-                let Some(lost) = stop.run_until_cancelled(connection.closed()).await else {
-                    break;
-                };
-                connected.send_replace(None);
-                warn!(peer = link.target, address = %link.address, reason = %lost, "peer lost");
+    let dialling = async {
+        let mut pause = PAUSE_MIN;
+        let mut complained = false;
+        loop {
+            match dial(&endpoint, &address).await {
+                Ok(connection) => {
+                    info!(peer = target, %address, "peer connected");
+                    (pause, complained) = (PAUSE_MIN, false);
+                    connected.send_replace(Some(connection.clone()));
+                    let lost = connection.closed().await;
+                    connected.send_replace(None);
+                    warn!(peer = target, %address, reason = %lost, "peer lost");
+                }
+                Err(error) if complained => {
+                    debug!(peer = target, %address, %error, "peer still not connected");
+                }
+                Err(error) => {
+                    complained = true;
+                    warn!(peer = target, %address, %error, "peer not connected, trying on");
+                }
             }
-            Err(error) if complained => {
-                debug!(peer = link.target, address = %link.address, %error, "peer still not connected");
-            }
-            Err(error) => {
-                complained = true;
-                warn!(peer = link.target, address = %link.address, %error, "peer not connected, trying on");
-            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
         }
-        if stop
-            .run_until_cancelled(tokio::time::sleep(pause))
-            .await
-            .is_none()
-        {
-            break;
-        }
-        pause = (pause * 2).min(PAUSE_MAX);
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = connected.closed() => debug!(peer = target, %address, "peer is not needed any more"),
+        () = dialling => {}
     }
     connected.send_replace(None);
 }

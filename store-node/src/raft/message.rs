@@ -21,8 +21,11 @@ use openraft::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::types::{self, LeaderId, LogId, Types};
-use crate::segments::manifest::SegmentHash;
+use super::{
+    joining::Newcomer,
+    types::{self, LeaderId, LogId, Types},
+};
+use crate::segments::{manifest::SegmentHash, segment::UNHASHED_BYTES};
 
 /// The members a cluster is formed of: node id to `HOST:PORT`.
 pub type Founders = BTreeMap<u64, String>;
@@ -48,6 +51,9 @@ pub enum ToPeer {
         /// Its members.
         founders: Founders,
     },
+    /// Asks to be let into the cluster, before there is anything to greet with. Answered by `Admitted`
+    /// or `AskLeader`.
+    Join(Newcomer),
     /// Opens every other stream.
     Hello {
         /// The cluster the sender belongs to.
@@ -84,9 +90,14 @@ pub enum ToPeer {
         /// What that node must have first.
         last: Option<Position>,
     },
-    /// Says no more than its `Hello`: followers have nothing else to tell each other. Answered by
+    /// Says little more than its `Hello`: followers have nothing else to tell each other. Answered by
     /// `Greeted`.
-    Greet,
+    Greet {
+        /// Whether the sender must not be made leader.
+        draining: bool,
+    },
+    /// The leader wants the receiver to take no more writes. Answered by `Draining`.
+    Drain,
     /// Asks the leader for a position that covers everything acknowledged so far. Answered by
     /// `Index` or `NotLeader`.
     ReadIndex {
@@ -117,6 +128,16 @@ pub enum FromPeer {
     },
     /// Answers `Found`: written down, durably.
     Joined,
+    /// Answers `Join`: this is the cluster; write it down.
+    Admitted {
+        /// The cluster's UUID.
+        cluster: Uuid,
+    },
+    /// Answers `Join`: only the leader lets anybody in, and is there, if it is known.
+    AskLeader {
+        /// `HOST:PORT`.
+        address: Option<String>,
+    },
     /// Answers `Append`: everything up to here is synced and the same as the leader's.
     Appended(Option<Position>),
     /// Answers `Append`: this position is not what the leader thinks.
@@ -135,7 +156,12 @@ pub enum FromPeer {
     /// Answers `TransferLeader`; `Err` says why not.
     Transferred(Result<(), String>),
     /// Answers `Greet`.
-    Greeted,
+    Greeted {
+        /// Whether the receiver must not be made leader.
+        draining: bool,
+    },
+    /// Answers `Drain`: it is.
+    Draining,
     /// Answers `ReadIndex`.
     Index(Position),
     /// Answers `ReadIndex`: ask this one, if it is known.
@@ -193,11 +219,17 @@ pub enum Refusal {
         /// Who refuses.
         id: u64,
     },
-    /// The sender is no member.
-    #[error("node {from} is not a member of this cluster")]
-    NotAMember {
+    /// The sender was taken out of the cluster for good.
+    #[error("node {node} was removed from this cluster")]
+    Removed {
         /// The sender.
-        from: u64,
+        node: u64,
+    },
+    /// The sender is not let into the cluster.
+    #[error("{reason}")]
+    NotAdmitted {
+        /// Why, and what to do.
+        reason: String,
     },
     /// The node was given other founders, so the two will never form a cluster.
     #[error("node {id} was started with another --bootstrap list")]
@@ -296,6 +328,14 @@ impl FileName {
     pub fn hash(&self) -> SegmentHash {
         match self {
             Self::Manifest(hash) | Self::Segment(hash) => *hash,
+        }
+    }
+
+    /// How many bytes at its end the hash is not of: there a segment says it itself.
+    pub const fn unhashed_bytes(&self) -> u64 {
+        match self {
+            Self::Manifest(_) => 0,
+            Self::Segment(_) => UNHASHED_BYTES,
         }
     }
 }

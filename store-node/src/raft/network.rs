@@ -5,7 +5,14 @@
 
 mod session;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
@@ -59,6 +66,8 @@ pub struct Network {
     /// The first entry that is kept for members that are behind, however far: who is further behind
     /// than this gets a snapshot instead of entries.
     pub kept_from: watch::Sender<u64>,
+    /// Set once a member says that this node was removed from the cluster.
+    pub removed: Arc<AtomicBool>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -81,6 +90,8 @@ impl Network {
             },
             link: self.links.link(target, &address.quic),
             network: self.clone(),
+            id: self.id,
+            removed: Arc::clone(&self.removed),
         }
     }
 }
@@ -91,6 +102,8 @@ pub struct Client {
     hello: ToPeer,
     link: Link,
     network: Network,
+    id: u64,
+    removed: Arc<AtomicBool>,
 }
 
 /// Why a question has no answer.
@@ -215,6 +228,10 @@ impl Client {
         match receiver.receive().await? {
             Some((FromPeer::Refused(refusal), _)) => {
                 warn_refused(&self.link, &refusal);
+                // A member says so only once the removal is committed, and ids are never used again.
+                if matches!(refusal, Refusal::Removed { node } if node == self.id) {
+                    self.removed.store(true, Ordering::Relaxed);
+                }
                 Err(refusal.into())
             }
             Some(answer) => Ok(answer),

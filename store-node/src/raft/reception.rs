@@ -2,7 +2,10 @@
 //!
 //! What a node answers depends on its [`Stage`]. Before it is a running member it only says where it
 //! stands, or takes a new cluster's identity from the founder; after that every stream must first name
-//! the cluster and this node, so that a foreign or wiped node gets a clear refusal and no say.
+//! the cluster and this node, so that a foreign or wiped node gets a clear refusal and no say. Who
+//! names the cluster was let in once, and is answered even if this node has not heard of it yet: a
+//! replica that lags behind must not keep the others from electing a leader. Only who was removed for
+//! good is refused. Blank nodes that want to join are answered in `admission.rs`.
 
 mod appends;
 
@@ -14,7 +17,6 @@ use std::{
 
 use openraft::{
     ReadPolicy,
-    async_runtime::watch::WatchReceiver,
     errors::{LinearizableReadError, RaftError},
     raft::TransferLeaderRequest,
 };
@@ -34,6 +36,7 @@ use super::{
     complaints::Complaints,
     log_store::LogStore,
     message::{Assurance, Founders, FromPeer, Refusal, Standing, ToPeer},
+    replica::Replica,
     space::Space,
     transfer::Transfer,
     types::{Group, LogId},
@@ -48,9 +51,15 @@ pub struct Reception {
 struct Shared {
     id: u64,
     stage: Mutex<Stage>,
-    /// Where the others serve HTTP, as they said.
-    http: Mutex<BTreeMap<u64, String>>,
+    peers: Mutex<BTreeMap<u64, Peer>>,
     complaints: Complaints,
+}
+
+/// What another member said of itself.
+#[derive(Default)]
+struct Peer {
+    http: String,
+    draining: bool,
 }
 
 /// What this node can answer for.
@@ -81,8 +90,8 @@ pub enum Stage {
 pub struct RunningMember {
     /// Its cluster.
     pub cluster: Uuid,
-    /// The members the cluster was founded with.
-    pub founders: Founders,
+    /// The replica.
+    pub replica: Replica,
     /// The consensus group.
     pub group: Group,
     /// Its log.
@@ -122,7 +131,7 @@ impl Reception {
             shared: Arc::new(Shared {
                 id,
                 stage: Mutex::new(Stage::Starting),
-                http: Mutex::default(),
+                peers: Mutex::default(),
                 complaints: Complaints::default(),
             }),
         }
@@ -135,9 +144,19 @@ impl Reception {
 
     /// Where the member `id` serves HTTP, if it has said so.
     pub fn http_of(&self, id: u64) -> Option<String> {
-        let http = &self.shared.http;
-        let http = http.lock().unwrap_or_else(PoisonError::into_inner);
-        http.get(&id).cloned()
+        Some(self.peers().get(&id)?.http.clone())
+    }
+
+    /// Whether the member `id` said last that it must not be made leader.
+    pub fn is_draining(&self, id: u64) -> bool {
+        self.peers().get(&id).is_some_and(|peer| peer.draining)
+    }
+
+    /// Takes note of what the member `id` said.
+    pub(super) fn note_draining(&self, id: u64, draining: bool) {
+        if let Some(peer) = self.peers().get_mut(&id) {
+            peer.draining = draining;
+        }
     }
 
     /// Answers the streams of one connection until it ends or `stop` is cancelled.
@@ -182,6 +201,7 @@ impl Reception {
                 cluster,
                 founders,
             } => self.found(from, to, cluster, founders).await,
+            ToPeer::Join(newcomer) => self.admit_newcomer(newcomer).await,
             ToPeer::Hello {
                 cluster,
                 from,
@@ -209,10 +229,8 @@ impl Reception {
                 let formed = formed(member.cluster, !member.store.is_empty());
                 let due = self.shared.complaints.is_due(from, "blank");
                 if due && matches!(formed, Standing::Formed(_)) {
-                    let known = member.founders.contains_key(&from);
                     warn!(
                         peer = from,
-                        known,
                         founders = ?founders,
                         "a node without data asks to form a cluster: it was wiped, or it is not meant \
                          to be here; it gets no vote"
@@ -266,30 +284,43 @@ impl Reception {
         http: String,
     ) -> Result<Arc<RunningMember>, Refusal> {
         let id = self.shared.id;
-        let member = match &*self.stage() {
-            Stage::Running(member) => Arc::clone(member),
-            Stage::Stopping => return Err(Refusal::Stopping { id }),
-            Stage::Starting | Stage::Blank { .. } | Stage::Joined { .. } => {
-                return Err(Refusal::Starting { id });
-            }
-        };
+        let member = self.running()?;
         let refusal = if cluster != member.cluster {
             let cluster = member.cluster;
             Refusal::OtherCluster { id, cluster }
         } else if to != id {
             Refusal::OtherNode { id }
-        } else if from == id || !member.knows(from) {
-            Refusal::NotAMember { from }
+        } else if from == id {
+            not_understood("the sender says that it is the receiver")
+        } else if member.replica.was_removed(from) {
+            Refusal::Removed { node: from }
         } else {
-            let peers = &self.shared.http;
-            let mut peers = peers.lock().unwrap_or_else(PoisonError::into_inner);
-            peers.insert(from, http);
+            if member.replica.member(from).is_some() {
+                self.peers().entry(from).or_default().http = http;
+            }
             return Ok(member);
         };
-        if self.shared.complaints.is_due(from, &refusal.to_string()) {
-            warn!(peer = from, cluster = %cluster, %refusal, "a node was refused");
-        }
+        self.complain(from, &refusal);
         Err(refusal)
+    }
+
+    /// The running member, or why there is none.
+    pub(super) fn running(&self) -> Result<Arc<RunningMember>, Refusal> {
+        let id = self.shared.id;
+        match &*self.stage() {
+            Stage::Running(member) => Ok(Arc::clone(member)),
+            Stage::Stopping => Err(Refusal::Stopping { id }),
+            Stage::Starting | Stage::Blank { .. } | Stage::Joined { .. } => {
+                Err(Refusal::Starting { id })
+            }
+        }
+    }
+
+    /// Says that `peer` was refused, unless that was said lately.
+    pub(super) fn complain(&self, peer: u64, refusal: &Refusal) {
+        if self.shared.complaints.is_due(peer, &refusal.to_string()) {
+            warn!(peer, %refusal, "a node was refused");
+        }
     }
 
     /// Serves the request that follows the greeting.
@@ -335,7 +366,15 @@ impl Reception {
             Some((ToPeer::Fetch { file, offset }, _)) => {
                 return Ok(member.transfer.serve(file, offset, &mut sender).await?);
             }
-            Some((ToPeer::Greet, _)) => FromPeer::Greeted,
+            Some((ToPeer::Greet { draining }, _)) => {
+                self.note_draining(from, draining);
+                let draining = member.replica.is_draining();
+                FromPeer::Greeted { draining }
+            }
+            Some((ToPeer::Drain, _)) => {
+                member.replica.drain().await;
+                FromPeer::Draining
+            }
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
                 .await
                 .unwrap_or_else(stopping),
@@ -345,19 +384,14 @@ impl Reception {
         Ok(sender.finish().await?)
     }
 
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+        let peers = &self.shared.peers;
+        peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stage(&self) -> MutexGuard<'_, Stage> {
         let stage = &self.shared.stage;
         stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl RunningMember {
-    fn knows(&self, node: u64) -> bool {
-        let metrics = self.group.metrics();
-        let metrics = metrics.borrow_watched();
-        let members = metrics.membership_config.membership();
-        members.get_node(&node).is_some()
-            || (members.nodes().next().is_none() && self.founders.contains_key(&node))
     }
 }
 

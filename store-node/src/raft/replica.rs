@@ -58,6 +58,8 @@ pub(super) struct Shared {
     pub(super) proposals: Proposals,
     pub(super) applied: watch::Receiver<Option<u64>>,
     pub(super) draining: AtomicBool,
+    /// Held while the membership is being changed from this node.
+    pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
     pub(super) started: Instant,
 }
@@ -144,7 +146,7 @@ impl Replica {
 
     /// Refuses what the library would refuse later, and what it knows nothing of.
     fn ready_to_propose(&self) -> Result<(), ProposeError> {
-        if self.shared.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             return Err(ProposeError::Draining);
         }
         if !self.is_leader() {
@@ -190,12 +192,15 @@ impl Replica {
     pub(super) fn member(&self, id: u64) -> Option<Member> {
         let metrics = self.shared.group.metrics();
         let metrics = metrics.borrow_watched();
-        let address = metrics.membership_config.get_node(&id)?.quic.clone();
+        let members = metrics.membership_config.membership();
+        let address = members.get_node(&id)?.quic.clone();
+        let voter = members.voter_ids().any(|voter| voter == id);
         drop(metrics);
         Some(Member {
             id,
             address,
             http: self.http_of(id),
+            voter,
         })
     }
 
@@ -243,9 +248,25 @@ impl Replica {
         drop(fresh.wait_for(Option::is_some).await);
     }
 
+    /// Whether this node is known to have been removed from the cluster.
+    pub fn is_removed(&self) -> bool {
+        self.shared.network.removed.load(Ordering::Relaxed)
+    }
+
+    /// Takes no part in elections any more: this node was removed.
+    pub(super) fn depart(&self) {
+        self.shared.network.removed.store(true, Ordering::Relaxed);
+        self.shared.group.runtime_config().elect(false);
+    }
+
+    /// Whether this node takes no more writes and does not lead.
+    pub(super) fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether this node takes work.
     pub fn load(&self) -> Load {
-        if self.shared.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             Load::Draining
         } else if self.shared.proposals.fullness() >= OVERLOADED_FROM
             || self.shared.space.room() != Room::Plenty

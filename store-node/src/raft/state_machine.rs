@@ -65,10 +65,15 @@ impl Machine {
     /// Applies the entry that follows the last one.
     pub fn apply(&mut self, entry: &Entry) -> Option<Outcome> {
         self.pass(entry);
-        let Content::Normal(payload) = &entry.payload else {
-            return None;
-        };
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let payload = match &entry.payload {
+            Content::Blank => return None,
+            Content::Membership(members) => {
+                state.follow_members(&members.nodes().map(|(id, _)| *id).collect());
+                return None;
+            }
+            Content::Normal(payload) => payload,
+        };
         let outcome = state.apply(entry.log_id.index, &payload.0);
         if outcome == Outcome::Sealed {
             let place = Place {
@@ -201,15 +206,13 @@ fn stored(shard: u32, snapshot: Arc<Manifest>) -> io::Result<StoredSnapshot> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::{BTreeMap, BTreeSet},
-        path::Path,
-    };
+    use std::collections::{BTreeMap, BTreeSet};
 
     use openraft::vote::RaftLeaderId;
     use segment_log::fake::FakeDisk;
 
     use super::*;
+    use crate::archive::ArchiveOptions;
     use crate::raft::types::{LeaderId, Members};
 
     const SHARD: u32 = 3;
@@ -242,6 +245,7 @@ mod tests {
             total: 0,
             series: Vec::new(),
             producers: Vec::new(),
+            nodes: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
             segments: Vec::new(),
@@ -250,8 +254,13 @@ mod tests {
 
     fn machine(disk: &FakeDisk) -> (StateMachine, watch::Receiver<Option<u64>>) {
         let state = Arc::default();
-        let dir = Path::new("/data/shards/3");
-        let archive = Archive::open(Arc::new(disk.clone()), dir, Arc::clone(&state));
+        let options = ArchiveOptions {
+            disk: Arc::new(disk.clone()),
+            dir: "/data/shards/3".into(),
+            shard: SHARD,
+            cache_bytes: 0,
+        };
+        let archive = Archive::open(options, Arc::clone(&state));
         let archive = Arc::new(archive.expect("a healthy disk"));
         let base = archive
             .manifest()

@@ -16,15 +16,7 @@ impl Replica {
             state.summary()
         };
         let metrics = shared.group.metrics().borrow_watched().clone();
-        let members: Vec<Member> = metrics
-            .membership_config
-            .nodes()
-            .map(|(id, address)| Member {
-                id: *id,
-                address: address.quic.clone(),
-                http: self.http_of(*id),
-            })
-            .collect();
+        let members = self.members();
         let matched: BTreeMap<u64, Option<u64>> = metrics
             .replication
             .iter()
@@ -43,6 +35,7 @@ impl Replica {
             cluster: shared.cluster.clone(),
             cluster_id: shared.cluster_id.to_string(),
             role: match metrics.state {
+                _ if self.is_removed() => Role::Removed,
                 ServerState::Leader => Role::Leader,
                 ServerState::Candidate => Role::Candidate,
                 ServerState::Follower => Role::Follower,

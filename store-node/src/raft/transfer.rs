@@ -15,7 +15,6 @@
 //! files on the one that the follower dialled, where other streams go first.
 
 mod fetch;
-pub mod folder;
 mod install;
 mod offer;
 mod part;

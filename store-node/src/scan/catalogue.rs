@@ -1,11 +1,16 @@
-//! Which series there are, and the latest reading of each: answered from memory.
+//! Which series there are, and the latest reading of each: answered from memory, unless a delete may
+//! have taken it.
 
 use std::sync::RwLock;
 
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Timestamp};
-use store_wire::message::SeriesInfo;
+use sensor_model::{
+    Columns, Pattern, Reading, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange,
+    Timestamp,
+};
+use store_wire::message::{Order, SeriesInfo};
 
-use super::{Limits, Matched, ScanError, read};
+use super::merge::{Reader, Sweep};
+use super::{Flow, Limits, Matched, ScanError, Source, Taker, read};
 use crate::state::State;
 
 /// How many paths are looked at under one lock.
@@ -52,21 +57,19 @@ pub(crate) fn matching(
 /// # Errors
 /// As [`super::range`].
 pub fn last(
-    state: &RwLock<State>,
+    source: Source<'_>,
     pattern: &Pattern,
     visible: &dyn Fn(&SeriesPath) -> bool,
     limits: &Limits,
     sink: &mut dyn FnMut(Vec<(SeriesDescription, Reading)>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
-    matching(state, pattern, visible, limits, &mut |series| {
-        let latest = {
-            let state = read(state);
-            let latest = |(id, description): Matched| {
-                let reading = state.readings(id)?.last()?.clone();
-                Some((SeriesDescription::clone(&description), reading))
-            };
-            series.into_iter().filter_map(latest).collect()
-        };
+    matching(source.state, pattern, visible, limits, &mut |series| {
+        let mut latest = Vec::with_capacity(series.len());
+        for info in known(source, series, limits)? {
+            if let Some(last) = info.last {
+                latest.push((info.description, last));
+            }
+        }
         sink(latest)
     })
 }
@@ -76,26 +79,95 @@ pub fn last(
 /// # Errors
 /// As [`super::range`].
 pub fn series(
-    state: &RwLock<State>,
+    source: Source<'_>,
     pattern: &Pattern,
     visible: &dyn Fn(&SeriesPath) -> bool,
     limits: &Limits,
     sink: &mut dyn FnMut(Vec<SeriesInfo>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
-    matching(state, pattern, visible, limits, &mut |series| {
-        let infos = {
-            let state = read(state);
-            let info = |(id, description): Matched| {
-                let readings = state.readings(id)?;
-                Some(SeriesInfo {
-                    description: SeriesDescription::clone(&description),
-                    count: readings.count(),
-                    first: readings.first().map(Timestamp::from_nanos),
-                    last: readings.last().cloned(),
-                })
-            };
-            series.into_iter().filter_map(info).collect()
-        };
-        sink(infos)
+    matching(source.state, pattern, visible, limits, &mut |series| {
+        sink(known(source, series, limits)?)
     })
+}
+
+/// What is known of the readings of some series.
+fn known(
+    source: Source<'_>,
+    series: Vec<Matched>,
+    limits: &Limits,
+) -> Result<Vec<SeriesInfo>, ScanError> {
+    let mut uncertain = Vec::new();
+    let mut infos = Vec::with_capacity(series.len());
+    {
+        let state = read(source.state);
+        for (id, description) in series {
+            let Some(readings) = state.readings(id) else {
+                continue;
+            };
+            if readings.is_uncertain() {
+                uncertain.push((infos.len(), id));
+            }
+            infos.push(SeriesInfo {
+                description: SeriesDescription::clone(&description),
+                count: readings.count(),
+                first: readings.first().map(Timestamp::from_nanos),
+                last: readings.last().cloned(),
+            });
+        }
+    }
+    for (at, id) in uncertain {
+        let info: &mut SeriesInfo = &mut infos[at];
+        let first = outermost(source, id, &info.description, Order::Ascending, limits)?;
+        info.first = first.map(|reading| reading.timestamp);
+        info.last = outermost(source, id, &info.description, Order::Descending, limits)?;
+    }
+    Ok(infos)
+}
+
+/// The first reading of a series in `order` that was not deleted.
+fn outermost(
+    source: Source<'_>,
+    id: SeriesId,
+    series: &SeriesDescription,
+    order: Order,
+    limits: &Limits,
+) -> Result<Option<Reading>, ScanError> {
+    let everything = TimeRange::EVERYTHING;
+    let Some(selection) = read(source.state).select(id, everything) else {
+        return Ok(None);
+    };
+    let reader = Reader {
+        payloads: source.payloads,
+        library: source.library,
+        id,
+        series,
+    };
+    let mut first = First(None);
+    Sweep::new(reader, everything, order, selection, limits).run(&mut first)?;
+    Ok(first.0)
+}
+
+/// Takes the first reading.
+struct First(Option<Reading>);
+
+impl Taker for First {
+    fn takes_statistics(&self, _first: i64, _last: i64) -> bool {
+        false
+    }
+
+    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+        if from == to {
+            return Ok(Flow::More);
+        }
+        self.0 = columns.reading(from);
+        Ok(Flow::Enough)
+    }
+
+    fn statistics(&mut self, _statistics: Statistics) -> Result<Flow, ScanError> {
+        unreachable!("a reading is never made of statistics")
+    }
+
+    fn finish(&mut self) -> Result<(), ScanError> {
+        Ok(())
+    }
 }

@@ -7,46 +7,71 @@
 //! Both directions are one algorithm: every time is looked at through a *key* that ascends in the
 //! direction of the sweep.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use column_codec::Scratch;
-use sensor_model::{Columns, SeriesDescription, TimeRange, Values};
+use sensor_model::{Columns, SeriesDescription, SeriesId, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
-use super::{Flow, Limits, RangeQuestion, ScanError, Taker};
-use crate::state::chunks::{Piece, Place, Selection};
-use crate::state::order::sort_keeping_later;
+use super::{Flow, Limits, ScanError, Taker};
+use crate::segments::library::Library;
+use crate::segments::manifest::SegmentEntry;
+use crate::segments::segment::{ChunkEntry, SegmentError};
+use crate::state::chunks::Piece;
+use crate::state::order::{keep_times, sort_keeping_later};
+use crate::state::selection::{Mask, Selection};
 use crate::state::{PayloadError, Payloads};
+
+/// Where the readings of one series are to be had.
+pub(crate) struct Reader<'a> {
+    pub(crate) payloads: &'a dyn Payloads,
+    pub(crate) library: &'a Library,
+    pub(crate) id: SeriesId,
+    pub(crate) series: &'a SeriesDescription,
+}
 
 /// A sweep through one series.
 pub(crate) struct Sweep<'a> {
     reader: Reader<'a>,
     range: TimeRange,
     order: Order,
-    /// Pieces that the sweep has not reached, the next one last.
-    waiting: Vec<Waiting>,
-    /// Pieces that the sweep is in, the one with the next reading first.
+    masks: Vec<Mask>,
+    /// What the sweep has not reached, the next one first.
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    /// What the sweep is in, the one with the next reading first.
     open: BinaryHeap<Cursor>,
     open_bytes: usize,
     limits: &'a Limits,
+    scratch: Scratch,
+    /// What the selection refers to stays.
+    _hold: Arc<()>,
 }
 
-/// A piece that is not yet decoded, or the head.
+/// A run of readings that is not yet decoded.
 struct Waiting {
     start_key: i64,
     end_key: i64,
     /// Its place among the commits.
     commit: usize,
+    /// Which tombstones may apply to it: later ones.
+    masked_through: u64,
+    first: i64,
+    last: i64,
     source: Source,
 }
 
 enum Source {
+    /// Chunks that are not looked up yet.
+    Segment(Arc<SegmentEntry>),
+    Chunk(Arc<SegmentEntry>, ChunkEntry),
     Piece(Piece),
     Head(Columns),
 }
 
-/// A decoded piece, its keys strictly ascending, and how far the sweep is in it.
+/// A decoded run, its keys strictly ascending, and how far the sweep is in it.
 struct Cursor {
     key: i64,
     commit: usize,
@@ -55,48 +80,46 @@ struct Cursor {
     bytes: usize,
 }
 
-/// Reads chunks back. Chunks of one entry often follow each other, so the last payload is kept.
-struct Reader<'a> {
-    payloads: &'a dyn Payloads,
-    series: &'a SeriesDescription,
-    last: Option<(u64, Bytes)>,
-    scratch: Scratch,
-}
-
 impl<'a> Sweep<'a> {
+    /// A sweep through what `selection` has in `range`, in `order`.
     pub(crate) fn new(
-        payloads: &'a dyn Payloads,
-        question: &RangeQuestion,
+        reader: Reader<'a>,
+        range: TimeRange,
+        order: Order,
         selection: Selection,
-        series: &'a SeriesDescription,
         limits: &'a Limits,
     ) -> Self {
         let mut sweep = Self {
-            reader: Reader {
-                payloads,
-                series,
-                last: None,
-                scratch: Scratch::new(),
-            },
-            range: question.range,
-            order: question.order,
-            waiting: Vec::with_capacity(selection.pieces.len() + 1),
+            reader,
+            range,
+            order,
+            masks: selection.masks,
+            waiting: BinaryHeap::new(),
             open: BinaryHeap::new(),
             open_bytes: 0,
             limits,
+            scratch: Scratch::new(),
+            _hold: selection.hold,
         };
-        for (commit, piece) in selection.pieces.into_iter().enumerate() {
-            let (first, last) = (piece.first, piece.last);
-            sweep.wait(first, last, commit, Source::Piece(piece));
+        let mut commit = 0;
+        for entry in selection.segments {
+            let (first, last, through) = (entry.first, entry.last, entry.masked_through);
+            sweep.wait(first, last, commit, through, Source::Segment(entry));
+            commit += 1;
         }
-        let mut head = selection.head;
-        sort_keeping_later(&mut head);
-        if let (Some(&first), Some(&last)) = (head.times.first(), head.times.last()) {
-            sweep.wait(first, last, usize::MAX, Source::Head(head));
+        for run in selection.runs {
+            for piece in run.pieces {
+                let (first, last, order) = (piece.first, piece.last, piece.order);
+                sweep.wait(first, last, commit, order, Source::Piece(piece));
+                commit += 1;
+            }
+            let mut head = run.head;
+            sort_keeping_later(&mut head);
+            if let (Some(&first), Some(&last)) = (head.times.first(), head.times.last()) {
+                sweep.wait(first, last, commit, run.head_order, Source::Head(head));
+                commit += 1;
+            }
         }
-        // Stable: usually the pieces stand in order of time already.
-        sweep.waiting.sort_by_key(|waiting| waiting.start_key);
-        sweep.waiting.reverse();
         sweep
     }
 
@@ -125,90 +148,150 @@ impl<'a> Sweep<'a> {
         taker.finish()
     }
 
-    fn wait(&mut self, first: i64, last: i64, commit: usize, source: Source) {
-        let first = first.max(self.range.from.as_nanos());
-        let last = last.min(self.range.to.as_nanos().saturating_sub(1));
+    /// Lets a run of readings wait for the sweep, unless nothing of it is wanted.
+    fn wait(&mut self, first: i64, last: i64, commit: usize, masked_through: u64, source: Source) {
+        let is_gone =
+            |mask: &Mask| mask.index > masked_through && mask.first <= first && last <= mask.last;
+        let from = first.max(self.range.from.as_nanos());
+        let to = last.min(self.range.to.as_nanos().saturating_sub(1));
+        if from > to || self.masks.iter().any(is_gone) {
+            return;
+        }
         let (start, end) = match self.order {
-            Order::Ascending => (first, last),
-            Order::Descending => (last, first),
+            Order::Ascending => (from, to),
+            Order::Descending => (to, from),
         };
-        self.waiting.push(Waiting {
+        self.waiting.push(Reverse(Waiting {
             start_key: key(start, self.order),
             end_key: key(end, self.order),
             commit,
+            masked_through,
+            first,
+            last,
             source,
-        });
+        }));
     }
 
-    /// The statistics of the next piece, if they stand for all its readings, `taker` takes them, and
-    /// nothing else can have a reading among its.
-    fn lone_statistics(
-        &mut self,
-        taker: &dyn Taker,
-    ) -> Result<Option<sensor_model::Statistics>, ScanError> {
-        let [.., following, next] = &self.waiting[..] else {
-            return self.only_statistics(taker);
-        };
-        if following.start_key <= next.end_key {
-            return Ok(None);
-        }
-        self.only_statistics(taker)
-    }
-
-    fn only_statistics(
-        &mut self,
-        taker: &dyn Taker,
-    ) -> Result<Option<sensor_model::Statistics>, ScanError> {
-        let is_lone = self.open.is_empty();
-        let range = self.range;
-        let stands_for_all = |piece: &Piece| {
-            let inside = |time| range.from.as_nanos() <= time && time < range.to.as_nanos();
-            piece.is_sorted
-                && inside(piece.first)
-                && inside(piece.last)
-                && taker.takes_statistics(piece.first, piece.last)
-        };
-        let Some(Waiting {
-            source: Source::Piece(piece),
-            ..
-        }) = self.waiting.last()
-        else {
-            return Ok(None);
-        };
-        if !is_lone || !stands_for_all(piece) {
-            return Ok(None);
-        }
-        let piece = piece.clone();
-        self.waiting.pop();
+    /// Looks up the chunks that a segment has of the series, and lets these wait in its place.
+    fn expand(&mut self, entry: &Arc<SegmentEntry>, commit: usize) -> Result<(), ScanError> {
         self.limits.check_deadline()?;
-        let chunk = self.reader.chunk(&piece)?;
-        let view = column_codec::parse(&chunk).map_err(|error| self.reader.damaged(error))?;
-        Ok(Some(view.statistics()))
+        let chunks = self.reader.library.chunks(entry, self.reader.id);
+        let chunks = chunks.map_err(|error| self.reader.unusable(error))?;
+        for chunk in &*chunks {
+            let (first, last, through) = (chunk.first(), chunk.last(), entry.masked_through);
+            let source = Source::Chunk(Arc::clone(entry), chunk.clone());
+            self.wait(first, last, commit, through, source);
+        }
+        Ok(())
     }
 
-    /// Opens every piece that may hold the next reading.
+    /// The statistics of what comes next, if they stand for all its readings, `taker` takes them, and
+    /// nothing else can have a reading among its.
+    fn lone_statistics(&mut self, taker: &dyn Taker) -> Result<Option<Statistics>, ScanError> {
+        if !self.open.is_empty() {
+            return Ok(None);
+        }
+        while let Some(Reverse(next)) = self.waiting.pop() {
+            if let Source::Segment(entry) = &next.source {
+                self.expand(entry, next.commit)?;
+                continue;
+            }
+            let follows = self.waiting.peek();
+            let overlapping = follows.filter(|Reverse(other)| other.start_key <= next.end_key);
+            if let Some(Reverse(other)) = overlapping {
+                let is_segment = matches!(other.source, Source::Segment(_));
+                let other = is_segment.then(|| self.waiting.pop()).flatten();
+                self.waiting.push(Reverse(next));
+                if let Some(Reverse(Waiting {
+                    source: Source::Segment(entry),
+                    commit,
+                    ..
+                })) = other
+                {
+                    self.expand(&entry, commit)?;
+                    continue;
+                }
+                return Ok(None);
+            }
+            if self.stand_for_all(&next, taker)
+                && let Some(statistics) = self.statistics(&next.source)?
+            {
+                return Ok(Some(statistics));
+            }
+            self.waiting.push(Reverse(next));
+            return Ok(None);
+        }
+        Ok(None)
+    }
+
+    /// Whether all readings of `waiting` are wanted, in one piece.
+    fn stand_for_all(&self, waiting: &Waiting, taker: &dyn Taker) -> bool {
+        let (first, last) = (waiting.first, waiting.last);
+        self.range.from.as_nanos() <= first
+            && last < self.range.to.as_nanos()
+            && taker.takes_statistics(first, last)
+            && !self.masks_of(waiting).any(|_| true)
+    }
+
+    /// The masks that may take readings of `waiting`.
+    fn masks_of(&self, waiting: &Waiting) -> impl Iterator<Item = &Mask> {
+        let (first, last, through) = (waiting.first, waiting.last, waiting.masked_through);
+        self.masks
+            .iter()
+            .filter(move |mask| mask.index > through && mask.first <= last && first <= mask.last)
+    }
+
+    fn statistics(&self, source: &Source) -> Result<Option<Statistics>, ScanError> {
+        self.limits.check_deadline()?;
+        match source {
+            Source::Chunk(_, chunk) => Ok(Some(chunk.statistics.clone())),
+            Source::Piece(piece) if piece.is_sorted => {
+                let chunk = self.reader.piece(piece)?;
+                let view =
+                    column_codec::parse(&chunk).map_err(|error| self.reader.damaged(error))?;
+                Ok(Some(view.statistics()))
+            }
+            Source::Piece(_) | Source::Head(_) | Source::Segment(_) => Ok(None),
+        }
+    }
+
+    /// Opens everything that may hold the next reading.
     fn open_reached(&mut self) -> Result<(), ScanError> {
         loop {
             let next = self.open.peek().map(|cursor| cursor.key);
-            let reached = self
-                .waiting
-                .pop_if(|waiting| next.is_none_or(|key| waiting.start_key <= key));
-            let Some(waiting) = reached else {
+            let is_reached = |waiting: &Waiting| next.is_none_or(|key| waiting.start_key <= key);
+            match self.waiting.peek() {
+                Some(Reverse(waiting)) if is_reached(waiting) => {}
+                _ => return Ok(()),
+            }
+            let Some(Reverse(waiting)) = self.waiting.pop() else {
                 return Ok(());
             };
-            self.open(waiting)?;
+            match &waiting.source {
+                Source::Segment(entry) => self.expand(entry, waiting.commit)?,
+                _ => self.open(waiting)?,
+            }
         }
     }
 
     fn open(&mut self, waiting: Waiting) -> Result<(), ScanError> {
         self.limits.check_deadline()?;
+        let masks: Vec<Mask> = self.masks_of(&waiting).copied().collect();
         let mut columns = match waiting.source {
             Source::Head(columns) => columns,
             Source::Piece(piece) => {
-                let chunk = self.reader.chunk(&piece)?;
+                let chunk = self.reader.piece(&piece)?;
                 self.decode(&chunk)?
             }
+            Source::Chunk(entry, chunk) => {
+                let chunk = self.reader.chunk(&entry, &chunk)?;
+                self.decode(&chunk)?
+            }
+            Source::Segment(_) => unreachable!("segments are looked up before"),
         };
+        for mask in masks {
+            keep_times(&mut columns, |time| time < mask.first || mask.last < time);
+        }
         sort_keeping_later(&mut columns);
         let (from, to) = columns.bounds(self.range);
         if self.order == Order::Descending {
@@ -241,7 +324,7 @@ impl<'a> Sweep<'a> {
             });
         }
         let mut columns = Columns::empty(view.kind());
-        view.decode_into(&mut columns, &mut self.reader.scratch)
+        view.decode_into(&mut columns, &mut self.scratch)
             .map_err(|error| self.reader.damaged(error))?;
         Ok(columns)
     }
@@ -260,7 +343,8 @@ impl<'a> Sweep<'a> {
     /// The first key at which another piece has, or may have, a reading.
     fn next_key(&self) -> Option<i64> {
         let open = self.open.peek().map(|cursor| cursor.key);
-        let waiting = self.waiting.last().map(|waiting| waiting.start_key);
+        let waiting = self.waiting.peek();
+        let waiting = waiting.map(|Reverse(waiting)| waiting.start_key);
         match (open, waiting) {
             (Some(open), Some(waiting)) => Some(open.min(waiting)),
             (one, other) => one.or(other),
@@ -289,6 +373,28 @@ impl Cursor {
     }
 }
 
+/// Ordered by where they start, and of those that start alike by their commits.
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_start = self.start_key.cmp(&other.start_key);
+        by_start.then(self.commit.cmp(&other.commit))
+    }
+}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Waiting {}
+
 /// The greatest cursor is the one with the next reading; of equal ones the one committed last.
 impl Ord for Cursor {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
@@ -312,29 +418,26 @@ impl PartialEq for Cursor {
 impl Eq for Cursor {}
 
 impl Reader<'_> {
-    /// The bytes of a chunk.
-    fn chunk(&mut self, piece: &Piece) -> Result<Bytes, ScanError> {
-        let (index, offset, length) = match &piece.place {
-            Place::Memory(bytes) => return Ok(Bytes::from_owner(std::sync::Arc::clone(bytes))),
-            Place::Log {
-                index,
-                offset,
-                length,
-            } => (*index, *offset as usize, *length as usize),
-        };
-        let payload = match &self.last {
-            Some((last, payload)) if *last == index => payload.clone(),
-            _ => self
-                .payloads
-                .payload(index)
-                .map_err(|source| self.unreadable(source))?,
-        };
-        self.last = Some((index, payload.clone()));
-        let end = offset.saturating_add(length);
-        if end > payload.len() {
-            return Err(self.unreadable(PayloadError::Absent { index }));
+    /// The bytes of a chunk that is not sealed.
+    fn piece(&self, piece: &Piece) -> Result<Bytes, ScanError> {
+        piece
+            .read(self.payloads)
+            .map_err(|source| self.unreadable(source))
+    }
+
+    /// The bytes of a chunk of a segment.
+    fn chunk(&self, entry: &SegmentEntry, chunk: &ChunkEntry) -> Result<Bytes, ScanError> {
+        let segment = self.library.segment(entry);
+        segment
+            .and_then(|segment| segment.chunk(chunk))
+            .map_err(|error| self.unusable(error))
+    }
+
+    fn unusable(&self, source: SegmentError) -> ScanError {
+        ScanError::Segment {
+            path: self.series.path.clone(),
+            source,
         }
-        Ok(payload.slice(offset..end))
     }
 
     fn unreadable(&self, source: PayloadError) -> ScanError {

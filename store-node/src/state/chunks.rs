@@ -1,4 +1,4 @@
-//! The readings of one series: pieces in the order of their commits.
+//! The readings of one series that are not sealed: pieces in the order of their commits.
 //!
 //! A chunk of many readings stays where it is, in the log, and is known here by a reference. Chunks of
 //! few readings are decoded when they are applied and gather in the series' *head*, which from time
@@ -7,10 +7,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use column_codec::{ChunkView, Scratch, encode_with};
 use sensor_model::{Columns, Kind, Reading, TimeRange, Values};
 
 use super::order::{is_strictly_ascending, sort_keeping_later};
+use super::{PayloadError, Payloads};
 
 /// Chunks of fewer readings go into the head. A reference then costs less than a byte a reading.
 pub const SMALL_READINGS: usize = 64;
@@ -25,6 +27,8 @@ const ZONE_PIECES: usize = 64;
 /// A chunk of one series, and what a scan must know to leave it out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Piece {
+    /// Every reading in it was committed at or before this index of the log.
+    pub order: u64,
     /// Where its bytes are.
     pub place: Place,
     /// The earliest time in it.
@@ -43,49 +47,60 @@ const _: () = assert!(size_of::<Piece>() <= 56);
 /// Where a chunk's bytes are.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Place {
-    /// In the payload of an entry.
+    /// In the payload of the entry at the piece's order.
     Log {
-        /// The entry's index.
-        index: u64,
         /// The chunk's first byte in the payload.
         offset: u32,
         /// How many bytes.
         length: u32,
+        /// CRC32C of them.
+        crc: u32,
     },
     /// In memory: a head that was full.
-    Memory(Arc<[u8]>),
+    Memory(Arc<Box<[u8]>>),
 }
 
-/// The readings of one series.
+/// The readings of one series, as far as they are not sealed, and what is known of all of them.
 ///
 /// Invariants:
 /// - of two pieces that have a timestamp in common, the one committed later stands later, and the head
-///   last of all: where a timestamp is repeated, the later piece counts;
-/// - a zone spans all pieces it stands for.
+///   last of all: where a timestamp is repeated, the later piece counts.
 #[derive(Debug, PartialEq)]
 pub struct SeriesReadings {
+    pub(super) unsealed: Unsealed,
+    pub(super) count: u64,
+    pub(super) first: Option<i64>,
+    pub(super) last: Option<Reading>,
+    /// Whether a delete may have taken the first or the last reading.
+    pub(super) is_uncertain: bool,
+}
+
+/// Pieces and a head.
+///
+/// Invariant: a zone spans all pieces it stands for.
+#[derive(Debug, PartialEq)]
+pub struct Unsealed {
     pieces: Vec<Piece>,
     zones: Vec<Span>,
     head: Head,
-    count: u64,
-    first: i64,
-    last: Option<Reading>,
 }
 
-/// What a scan needs of a series, copied out.
+/// What a scan needs of a run of pieces and the head behind them, copied out.
 #[derive(Debug, PartialEq)]
-pub struct Selection {
+pub struct Selected {
     /// Pieces that have, or may have, readings in the range, in the order of their commits.
     pub pieces: Vec<Piece>,
     /// Readings of the head in the range, in the order of their commits; they come after all pieces.
     pub head: Columns,
+    /// The order of the head.
+    pub head_order: u64,
 }
 
 /// The first and the last of some times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    first: i64,
-    last: i64,
+pub(super) struct Span {
+    pub(super) first: i64,
+    pub(super) last: i64,
 }
 
 /// Readings that are not yet a chunk, in the order of their commits.
@@ -94,6 +109,8 @@ struct Head {
     columns: Columns,
     span: Span,
     text_bytes: usize,
+    /// Index of the last commit in it.
+    order: u64,
 }
 
 /// Buffers for encoding heads, shared by all series.
@@ -110,7 +127,7 @@ impl Span {
         last: i64::MIN,
     };
 
-    const fn meets(self, other: Self) -> bool {
+    pub(super) const fn meets(self, other: Self) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 
@@ -120,11 +137,15 @@ impl Span {
     }
 
     /// The span of a range that is not empty.
-    const fn of(range: TimeRange) -> Self {
+    pub(super) const fn of(range: TimeRange) -> Self {
         Self {
             first: range.from.as_nanos(),
             last: range.to.as_nanos() - 1,
         }
+    }
+
+    pub(super) const fn holds(self, time: i64) -> bool {
+        self.first <= time && time <= self.last
     }
 }
 
@@ -134,6 +155,7 @@ impl Head {
             columns: Columns::empty(kind),
             span: Span::EMPTY,
             text_bytes: 0,
+            order: 0,
         }
     }
 
@@ -146,12 +168,11 @@ impl SeriesReadings {
     /// No readings, of `kind`.
     pub const fn new(kind: Kind) -> Self {
         Self {
-            pieces: Vec::new(),
-            zones: Vec::new(),
-            head: Head::empty(kind),
+            unsealed: Unsealed::new(kind),
             count: 0,
-            first: i64::MAX,
+            first: None,
             last: None,
+            is_uncertain: false,
         }
     }
 
@@ -162,11 +183,7 @@ impl SeriesReadings {
 
     /// The earliest timestamp.
     pub const fn first(&self) -> Option<i64> {
-        if self.count == 0 {
-            None
-        } else {
-            Some(self.first)
-        }
+        self.first
     }
 
     /// The latest reading.
@@ -174,21 +191,39 @@ impl SeriesReadings {
         self.last.as_ref()
     }
 
-    /// Adds the chunk at `place` of the log by reference: one of at least [`SMALL_READINGS`].
-    pub fn add_chunk(&mut self, place: Place, chunk: &ChunkView<'_>, buffers: &mut Buffers) {
+    /// Whether a delete may have taken [`first`](Self::first) or [`last`](Self::last): then only a
+    /// scan can say what they are.
+    pub const fn is_uncertain(&self) -> bool {
+        self.is_uncertain
+    }
+
+    /// What is not sealed.
+    pub const fn unsealed(&self) -> &Unsealed {
+        &self.unsealed
+    }
+
+    /// Adds the chunk at `place` of entry `order` by reference: one of at least [`SMALL_READINGS`].
+    pub fn add_chunk(
+        &mut self,
+        order: u64,
+        place: Place,
+        chunk: &ChunkView<'_>,
+        buffers: &mut Buffers,
+    ) {
         let span = Span {
             first: chunk.first_time().as_nanos(),
             last: chunk.last_time().as_nanos(),
         };
         // What the head holds was committed before; it may stay open unless a timestamp can repeat.
-        if span.meets(self.head.span) {
-            self.close_head(buffers);
+        if span.meets(self.unsealed.head.span) {
+            self.unsealed.close_head(buffers);
         }
         if self.is_latest(span.last) {
             self.last = Some(chunk.statistics().last);
         }
         self.note(span, chunk.count());
-        self.push(Piece {
+        self.unsealed.push(Piece {
+            order,
             place,
             first: span.first,
             last: span.last,
@@ -197,8 +232,8 @@ impl SeriesReadings {
         });
     }
 
-    /// Adds a few readings, in their order, to the head. They are of the series' kind.
-    pub fn add_readings(&mut self, readings: &Columns, buffers: &mut Buffers) {
+    /// Adds a few readings of entry `order`, in their order, to the head. They are of the series' kind.
+    pub fn add_readings(&mut self, order: u64, readings: &Columns, buffers: &mut Buffers) {
         let mut span = Span::EMPTY;
         let mut latest = None;
         for (at, time) in readings.times.iter().enumerate() {
@@ -213,18 +248,66 @@ impl SeriesReadings {
             self.last = readings.reading(latest);
         }
         self.note(span, readings.len());
-        self.head.columns.extend_from(readings, 0, readings.len());
-        self.head.span.widen(span);
+        let head = &mut self.unsealed.head;
+        head.columns.extend_from(readings, 0, readings.len());
+        head.span.widen(span);
+        head.order = order;
         if let Values::Text(texts) = &readings.values {
-            self.head.text_bytes += texts.iter().map(String::len).sum::<usize>();
+            head.text_bytes += texts.iter().map(String::len).sum::<usize>();
         }
-        if self.head.is_full(self.head.columns.len()) {
-            self.close_head(buffers);
+        if head.is_full(head.columns.len()) {
+            self.unsealed.close_head(buffers);
         }
     }
 
+    /// Notes that what was committed before and lies in `range` is deleted.
+    pub(super) fn note_deleted(&mut self, range: TimeRange, buffers: &mut Buffers) {
+        let span = Span::of(range);
+        if span.meets(self.unsealed.head.span) {
+            // What comes next is not deleted: the head's readings share one fate.
+            self.unsealed.close_head(buffers);
+        }
+        let takes = |time: Option<i64>| time.is_some_and(|time| span.holds(time));
+        let last = self.last.as_ref().map(|last| last.timestamp.as_nanos());
+        self.is_uncertain |= takes(self.first) || takes(last);
+    }
+
+    /// Whether a reading at `time`, committed now, is the latest.
+    fn is_latest(&self, time: i64) -> bool {
+        self.last
+            .as_ref()
+            .is_none_or(|last| time >= last.timestamp.as_nanos())
+    }
+
+    fn note(&mut self, span: Span, readings: usize) {
+        self.count += readings as u64;
+        self.first = Some(self.first.map_or(span.first, |first| first.min(span.first)));
+    }
+}
+
+impl Unsealed {
+    /// Nothing, of `kind`.
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self {
+            pieces: Vec::new(),
+            zones: Vec::new(),
+            head: Head::empty(kind),
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.head.columns.is_empty()
+    }
+
+    /// Takes everything out, in no time.
+    pub(super) fn take(&mut self) -> Self {
+        let empty = Self::new(self.head.columns.kind());
+        std::mem::replace(self, empty)
+    }
+
     /// Copies out what may have readings in `range`, which is not empty.
-    pub fn select(&self, range: TimeRange) -> Selection {
+    pub fn select(&self, range: TimeRange) -> Selected {
         let wanted = Span::of(range);
         let zones = self.pieces.chunks(ZONE_PIECES).zip(&self.zones);
         let pieces = zones
@@ -239,19 +322,18 @@ impl SeriesReadings {
                 head.extend_from(&self.head.columns, from, to);
             });
         }
-        Selection { pieces, head }
+        Selected {
+            pieces,
+            head,
+            head_order: self.head.order,
+        }
     }
 
-    /// Whether a reading at `time`, committed now, is the latest.
-    fn is_latest(&self, time: i64) -> bool {
-        self.last
-            .as_ref()
-            .is_none_or(|last| time >= last.timestamp.as_nanos())
-    }
-
-    fn note(&mut self, span: Span, readings: usize) {
-        self.count += readings as u64;
-        self.first = self.first.min(span.first);
+    /// The spans of the pieces and the head, each the first and last time of a run of readings.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = (i64, i64)> {
+        let head = (!self.head.columns.is_empty()).then_some(self.head.span);
+        let pieces = self.pieces.iter().map(Piece::span);
+        pieces.chain(head).map(|span| (span.first, span.last))
     }
 
     fn close_head(&mut self, buffers: &mut Buffers) {
@@ -265,7 +347,8 @@ impl SeriesReadings {
         encode_with(columns, &mut buffers.scratch, &mut buffers.encoded)
             .expect("what was decoded from valid chunks, and is fewer than 65,536, can be encoded");
         let piece = Piece {
-            place: Place::Memory(buffers.encoded.as_slice().into()),
+            order: self.head.order,
+            place: Place::Memory(Arc::new(buffers.encoded.as_slice().into())),
             first: self.head.span.first,
             last: self.head.span.last,
             count: u32::try_from(columns.len()).expect("a head has fewer than 65,536 readings"),
@@ -294,6 +377,36 @@ impl Piece {
             first: self.first,
             last: self.last,
         }
+    }
+
+    /// Its bytes, checked.
+    ///
+    /// # Errors
+    /// See [`PayloadError`].
+    pub(crate) fn read(&self, payloads: &dyn Payloads) -> Result<Bytes, PayloadError> {
+        match &self.place {
+            Place::Memory(bytes) => Ok(Bytes::from_owner(SharedBytes(Arc::clone(bytes)))),
+            Place::Log {
+                offset,
+                length,
+                crc,
+            } => {
+                let bytes = payloads.chunk(self.order, *offset, *length)?;
+                if crc32c::crc32c(&bytes) == *crc {
+                    Ok(bytes)
+                } else {
+                    Err(PayloadError::Damaged { index: self.order })
+                }
+            }
+        }
+    }
+}
+
+struct SharedBytes(Arc<Box<[u8]>>);
+
+impl AsRef<[u8]> for SharedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -348,11 +461,12 @@ mod tests {
         let mut bytes = Vec::new();
         encode(columns, &mut bytes).unwrap();
         let place = Place::Log {
-            index,
             offset: 0,
             length: u32::try_from(bytes.len()).unwrap(),
+            crc: crc32c::crc32c(&bytes),
         };
-        series.add_chunk(place, &parse(&bytes).unwrap(), &mut Buffers::default());
+        let chunk = parse(&bytes).unwrap();
+        series.add_chunk(index, place, &chunk, &mut Buffers::default());
     }
 
     #[test]
@@ -360,9 +474,9 @@ mod tests {
         let mut series = SeriesReadings::new(Kind::I64);
         let mut buffers = Buffers::default();
         for time in (0..1024).rev() {
-            series.add_readings(&readings([time]), &mut buffers);
+            series.add_readings(7, &readings([time]), &mut buffers);
         }
-        let selection = series.select(range(0, 5000));
+        let selection = series.unsealed().select(range(0, 5000));
         assert!(selection.head.is_empty());
         let [piece] = &selection.pieces[..] else {
             panic!("{:?}", selection.pieces)
@@ -378,9 +492,10 @@ mod tests {
     #[test]
     fn the_head_is_closed_before_a_chunk_that_may_repeat_its_times() {
         let mut series = SeriesReadings::new(Kind::I64);
-        series.add_readings(&readings([150]), &mut Buffers::default());
+        series.add_readings(7, &readings([150]), &mut Buffers::default());
         add_chunk(&mut series, 7, &readings(100..200));
         let places: Vec<bool> = series
+            .unsealed()
             .select(range(0, 1000))
             .pieces
             .iter()
@@ -392,9 +507,9 @@ mod tests {
     #[test]
     fn the_head_stays_open_beside_a_chunk_of_another_time() {
         let mut series = SeriesReadings::new(Kind::I64);
-        series.add_readings(&readings([99]), &mut Buffers::default());
+        series.add_readings(7, &readings([99]), &mut Buffers::default());
         add_chunk(&mut series, 7, &readings(100..200));
-        let selection = series.select(range(0, 1000));
+        let selection = series.unsealed().select(range(0, 1000));
         assert_eq!(selection.pieces.len(), 1);
         assert_eq!(selection.head, readings([99]));
     }
@@ -407,10 +522,10 @@ mod tests {
             values: Values::Text(vec!["x".repeat(1024)]),
         };
         for time in 0..64 {
-            assert!(series.select(range(0, 100)).pieces.is_empty());
-            series.add_readings(&long(time), &mut Buffers::default());
+            assert!(series.unsealed().select(range(0, 100)).pieces.is_empty());
+            series.add_readings(7, &long(time), &mut Buffers::default());
         }
-        assert_eq!(series.select(range(0, 100)).pieces.len(), 1);
+        assert_eq!(series.unsealed().select(range(0, 100)).pieces.len(), 1);
     }
 
     #[test]
@@ -422,10 +537,10 @@ mod tests {
             values: Values::I64(vec![value]),
         };
         let value = |series: &SeriesReadings| series.last().unwrap().value.to_string();
-        series.add_readings(&one(50, 1), &mut buffers);
-        series.add_readings(&one(40, 2), &mut buffers);
+        series.add_readings(7, &one(50, 1), &mut buffers);
+        series.add_readings(7, &one(40, 2), &mut buffers);
         assert_eq!(value(&series), "1");
-        series.add_readings(&one(50, 3), &mut buffers);
+        series.add_readings(7, &one(50, 3), &mut buffers);
         assert_eq!(value(&series), "3");
         add_chunk(&mut series, 1, &readings(-100..0));
         assert_eq!(value(&series), "3");
@@ -441,7 +556,7 @@ mod tests {
             let from = i64::try_from(index).unwrap() * 100;
             add_chunk(&mut series, index, &readings(from..from + 64));
         }
-        let selected = |from, to| series.select(range(from, to)).pieces.len();
+        let selected = |from, to| series.unsealed().select(range(from, to)).pieces.len();
         assert_eq!(selected(0, 20_000), 200);
         assert_eq!(selected(63, 64), 1);
         assert_eq!(selected(64, 100), 0);

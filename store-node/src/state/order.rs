@@ -25,6 +25,15 @@ pub fn sort_keeping_later(columns: &mut Columns) {
     *columns = gathered(columns, &places);
 }
 
+/// Leaves out every reading whose time is not `wanted`.
+pub fn keep_times(columns: &mut Columns, wanted: impl Fn(i64) -> bool) {
+    let times = &columns.times;
+    let places: Vec<usize> = (0..times.len()).filter(|at| wanted(times[*at])).collect();
+    if places.len() < times.len() {
+        *columns = gathered(columns, &places);
+    }
+}
+
 /// Whether each time is later than the one before.
 pub fn is_strictly_ascending(times: &[i64]) -> bool {
     times.is_sorted_by(|a, b| a < b)

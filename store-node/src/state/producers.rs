@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use store_wire::message::ProducerStatus;
 
 use crate::command::Position;
+use crate::segments::manifest::ProducerRecord;
 
 /// Every producer by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,6 +55,32 @@ pub enum Verdict {
 }
 
 impl Producers {
+    /// The producers of a manifest.
+    pub(super) fn restored(records: &[ProducerRecord]) -> Self {
+        let known = |record: &ProducerRecord| {
+            let producer = Producer {
+                epoch: record.epoch,
+                next_sequence: record.next_sequence,
+                dropped_readings: record.dropped_readings,
+            };
+            (record.name.clone(), producer)
+        };
+        Self {
+            by_name: records.iter().map(known).collect(),
+        }
+    }
+
+    /// As they stand in a manifest, ordered by name.
+    pub(super) fn records(&self) -> Vec<ProducerRecord> {
+        let record = |(name, producer): (&String, &Producer)| ProducerRecord {
+            name: name.clone(),
+            epoch: producer.epoch,
+            next_sequence: producer.next_sequence,
+            dropped_readings: producer.dropped_readings,
+        };
+        self.by_name.iter().map(record).collect()
+    }
+
     /// What is known of `name`.
     pub fn find(&self, name: &str) -> Option<&Producer> {
         self.by_name.get(name)

@@ -63,6 +63,11 @@ impl Registry {
         self.series.is_empty()
     }
 
+    /// Every series, by id.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<SeriesDescription>> {
+        self.series.iter()
+    }
+
     /// What the series `id` is.
     pub fn description(&self, id: SeriesId) -> Option<&Arc<SeriesDescription>> {
         self.series.get(position(id)?)

@@ -2,6 +2,7 @@
 
 mod formation;
 mod http;
+mod membership;
 mod puppet;
 mod purging;
 mod replication;
@@ -10,7 +11,7 @@ mod serving;
 mod snapshots;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
@@ -44,7 +45,10 @@ const NEVER: Duration = Duration::from_secs(30);
 /// A cluster whose nodes can be stopped, started, and robbed of their disks.
 struct Cluster {
     identities: TempDir,
+    own_loopback: Ipv4Addr,
     members: BTreeMap<u64, String>,
+    /// Those of the members that come with `--join`.
+    newcomers: BTreeSet<u64>,
     disks: BTreeMap<u64, FakeDisk>,
     nodes: BTreeMap<u64, Node>,
     log_bytes_max: u64,
@@ -57,31 +61,37 @@ impl Cluster {
     fn blank(size: u64) -> Self {
         log_if_asked();
         let identities = tempfile::tempdir().expect("a folder for identities");
-        let authority =
-            Authority::create(&identities.path().join("ca"), "plant", 3650, &SystemClock)
-                .expect("an authority");
-        let own_loopback = own_loopback();
-        let mut members = BTreeMap::new();
-        let mut disks = BTreeMap::new();
-        for id in 1..=size {
-            let request = IssueRequest::new(Role::Node, id.to_string());
-            let folder = identities.path().join(id.to_string());
-            authority
-                .issue(&request, &folder, &SystemClock)
-                .expect("an identity");
-            let socket = std::net::UdpSocket::bind((own_loopback, 0)).expect("a free port");
-            let address = socket.local_addr().expect("a bound socket");
-            members.insert(id, address.to_string());
-            disks.insert(id, FakeDisk::with_seed(id));
-        }
-        Self {
+        Authority::create(&identities.path().join("ca"), "plant", 3650, &SystemClock)
+            .expect("an authority");
+        let mut cluster = Self {
             identities,
-            members,
-            disks,
+            own_loopback: own_loopback(),
+            members: BTreeMap::new(),
+            newcomers: BTreeSet::new(),
+            disks: BTreeMap::new(),
             nodes: BTreeMap::new(),
             log_bytes_max: 1 << 30,
             fatal: Arc::default(),
+        };
+        for id in 1..=size {
+            cluster.outfit(id);
         }
+        cluster
+    }
+
+    /// Gives a node an identity, an address and an empty disk.
+    fn outfit(&mut self, id: u64) {
+        let authority =
+            Authority::load(&self.identities.path().join("ca")).expect("it was just made");
+        let request = IssueRequest::new(Role::Node, id.to_string());
+        let folder = self.identities.path().join(id.to_string());
+        authority
+            .issue(&request, &folder, &SystemClock)
+            .expect("an identity");
+        let socket = std::net::UdpSocket::bind((self.own_loopback, 0)).expect("a free port");
+        let address = socket.local_addr().expect("a bound socket");
+        self.members.insert(id, address.to_string());
+        self.disks.insert(id, FakeDisk::with_seed(id));
     }
 
     /// A cluster of `size` with all nodes ready.
@@ -104,8 +114,13 @@ impl Cluster {
 
     fn config(&self, id: u64) -> Config {
         let identity = self.identities.path().join(id.to_string());
+        let is_newcomer = self.newcomers.contains(&id);
+        let mut founders = self.members.clone();
+        founders.retain(|member, _| !self.newcomers.contains(member));
+        let to_ask = founders.values().cloned().collect();
         Config {
-            bootstrap: Some(self.members.clone()),
+            join: is_newcomer.then_some(to_ask),
+            bootstrap: (!is_newcomer).then_some(founders),
             listen: self.address(id),
             segment_bytes_max: 1 << 20,
             tail_cache_bytes: 64 << 10,

@@ -1,17 +1,20 @@
 //! The state and its scans against a model: a map from timestamp to value for each series.
 
-mod history;
-mod model;
+pub(crate) mod history;
+pub(crate) mod model;
 
 use std::num::NonZeroU64;
-use std::sync::RwLock;
+use std::path::Path;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use segment_log::fake::FakeDisk;
 use sensor_model::{Bucket, Columns, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp, Values};
 use store_node::scan::{
-    self, Limits, Part, RangeQuestion, ScanError, Totals, rows::PART_BYTES_MAX,
+    self, Limits, Part, RangeQuestion, ScanError, Source, Totals, rows::PART_BYTES_MAX,
 };
+use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
 use store_wire::message::Order;
 use tokio::time::Instant;
@@ -21,12 +24,12 @@ use model::Model;
 
 /// What a scan handed over, put together again.
 #[derive(Debug, Default, PartialEq)]
-struct Answer {
+pub(crate) struct Answer {
     series: Vec<(SeriesPath, Columns, Vec<Bucket>)>,
     totals: Totals,
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         rows_max: u64::MAX,
         decoded_bytes_max: usize::MAX,
@@ -48,6 +51,20 @@ fn ask_within(
     question: &RangeQuestion,
     limits: &Limits,
 ) -> Result<Answer, ScanError> {
+    let library = no_segments();
+    let source = Source {
+        state,
+        payloads,
+        library: &library,
+    };
+    answer(source, question, limits)
+}
+
+pub(crate) fn answer(
+    source: Source<'_>,
+    question: &RangeQuestion,
+    limits: &Limits,
+) -> Result<Answer, ScanError> {
     let mut answer = Answer::default();
     let mut sink = |part| {
         match part {
@@ -64,8 +81,13 @@ fn ask_within(
         }
         Ok(())
     };
-    answer.totals = scan::range(state, payloads, question, &|_| true, limits, &mut sink)?;
+    answer.totals = scan::range(source, question, &|_| true, limits, &mut sink)?;
     Ok(answer)
+}
+
+/// Segments of a store in which nothing is sealed.
+fn no_segments() -> Library {
+    Library::open(Arc::new(FakeDisk::new()), Path::new("segments"), 0).unwrap()
 }
 
 fn row_bytes(rows: &Columns) -> usize {
@@ -76,7 +98,7 @@ fn row_bytes(rows: &Columns) -> usize {
     rows.len() * 16 + texts
 }
 
-fn everything() -> RangeQuestion {
+pub(crate) fn everything() -> RangeQuestion {
     RangeQuestion {
         pattern: Pattern::everything(),
         range: TimeRange::EVERYTHING,
@@ -86,7 +108,7 @@ fn everything() -> RangeQuestion {
     }
 }
 
-fn questions() -> impl Strategy<Value = RangeQuestion> {
+pub(crate) fn questions() -> impl Strategy<Value = RangeQuestion> {
     let edge = -10..SPAN + 10;
     let range = prop_oneof![
         1 => Just(TimeRange::EVERYTHING),
@@ -224,21 +246,20 @@ fn a_scan_ends_when_nobody_listens_or_time_is_over() {
     let log = Log::with_one_chunk(100_000 / 2);
     let state = RwLock::new(log.applied());
     let mut parts = 0;
-    let ended = scan::range(
-        &state,
-        &log,
-        &everything(),
-        &|_| true,
-        &limits(),
-        &mut |_| {
-            parts += 1;
-            if parts == 2 {
-                Err(scan::Closed)
-            } else {
-                Ok(())
-            }
-        },
-    );
+    let library = no_segments();
+    let source = Source {
+        state: &state,
+        payloads: &log,
+        library: &library,
+    };
+    let ended = scan::range(source, &everything(), &|_| true, &limits(), &mut |_| {
+        parts += 1;
+        if parts == 2 {
+            Err(scan::Closed)
+        } else {
+            Ok(())
+        }
+    });
     assert!(matches!(ended, Err(ScanError::Closed)), "{ended:?}");
     assert_eq!(parts, 2);
 
@@ -253,9 +274,8 @@ fn a_scan_ends_when_nobody_listens_or_time_is_over() {
 #[test]
 fn buckets_of_whole_chunks_are_answered_without_decoding() {
     // Damage behind the header, where only decoding looks.
-    let mut log = Log::with_chunks((0..10).map(|chunk| chunk * 1_000..chunk * 1_000 + 500));
+    let log = Log::with_broken_chunks((0..10).map(|chunk| chunk * 1_000..chunk * 1_000 + 500));
     let state = RwLock::new(log.applied());
-    log.damage_columns();
     let buckets = RangeQuestion {
         every: NonZeroU64::new(1_000),
         ..everything()
@@ -276,6 +296,24 @@ fn buckets_of_whole_chunks_are_answered_without_decoding() {
         let refused = ask(&state, &log, &question);
         assert!(
             matches!(refused, Err(ScanError::Chunk { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_chunk_that_was_damaged_after_it_was_applied_is_not_served() {
+    let mut log = Log::with_one_chunk(1_000);
+    let state = RwLock::new(log.applied());
+    log.damage_columns();
+    let buckets = RangeQuestion {
+        every: NonZeroU64::new(1_000),
+        ..everything()
+    };
+    for question in [everything(), buckets] {
+        let refused = ask(&state, &log, &question);
+        assert!(
+            matches!(refused, Err(ScanError::Payload { .. })),
             "{refused:?}"
         );
     }

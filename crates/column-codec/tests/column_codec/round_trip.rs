@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use column_codec::encoding::{Sequence, TimeEncoding, ValueEncoding};
-use column_codec::{Scratch, encode, encode_with, parse};
+use column_codec::{ChunkView, Extent, Scratch, encode, encode_with, parse, read_statistics};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -26,6 +26,7 @@ pub(crate) fn check(columns: &Columns, scratch: &mut Scratch, reused: &mut Colum
     assert_eq!(view.first_time(), statistics.first.timestamp);
     assert_eq!(view.last_time(), statistics.last.timestamp);
     view.verify(scratch).unwrap();
+    check_statistics_apart(&view);
 
     assert_same_bits(&view.decode().unwrap(), columns);
     view.decode_into(reused, scratch).unwrap();
@@ -45,6 +46,25 @@ pub(crate) fn check(columns: &Columns, scratch: &mut Scratch, reused: &mut Colum
     assert_eq!(again[..3], [1, 2, 3], "what was there stays");
     assert_eq!(again[3..], bytes, "buffers in use change nothing");
     bytes
+}
+
+/// Statistics that an index keeps without the chunk.
+fn check_statistics_apart(view: &ChunkView<'_>) {
+    let extent = Extent {
+        kind: view.kind(),
+        count: view.count(),
+        first_time: view.first_time(),
+        last_time: view.last_time(),
+    };
+    let mut apart = Vec::new();
+    view.write_statistics(&mut apart);
+    let len = apart.len();
+    for cut in 0..len {
+        assert!(read_statistics(&apart[..cut], extent).is_err());
+    }
+    apart.extend([0xff; 9]);
+    let read = read_statistics(&apart, extent).unwrap();
+    assert_eq!(read, (view.statistics(), len));
 }
 
 fn assert_same_bits(decoded: &Columns, columns: &Columns) {

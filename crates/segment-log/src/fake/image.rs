@@ -33,6 +33,11 @@ impl NameChange {
         }
     }
 
+    /// Whether it says what becomes of `path`.
+    pub(crate) fn is_of(&self, path: &Path) -> bool {
+        self.sets.iter().any(|(set, _)| set == path)
+    }
+
     pub(crate) fn apply(&self, names: &mut Names) {
         for (path, entry) in &self.sets {
             match entry {

@@ -237,14 +237,19 @@ impl State {
     }
 
     fn settle_names(&mut self, dir: &Path) {
-        let (settled, pending) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(|change| change.dir == dir);
-        self.pending = pending;
-        let settled: Vec<NameChange> = settled;
-        for change in settled {
+        let mut waiting: Vec<NameChange> = Vec::new();
+        for change in std::mem::take(&mut self.pending) {
+            if change.dir != dir {
+                waiting.push(change);
+                continue;
+            }
+            // What was made of a name before is past: syncing another folder must not bring it back.
+            for earlier in &mut waiting {
+                earlier.sets.retain(|(path, _)| !change.is_of(path));
+            }
             change.apply(&mut self.durable);
         }
+        self.pending = waiting;
     }
 
     /// The disk after a power cut.

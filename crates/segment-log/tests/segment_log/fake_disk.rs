@@ -91,6 +91,23 @@ fn names_are_durable_only_with_their_folder() {
 }
 
 #[test]
+fn name_given_up_by_a_synced_rename_does_not_come_back() {
+    for seed in 0..20 {
+        let disk = FakeDisk::with_seed(seed);
+        let (from, to) = (Path::new("/from"), Path::new("/to"));
+        disk.create_dir_all(from).unwrap();
+        disk.create_dir_all(to).unwrap();
+        disk.open(&from.join("file"), OpenMode::Create).unwrap();
+        disk.rename(&from.join("file"), &to.join("file")).unwrap();
+        disk.sync_dir(to).unwrap();
+        disk.sync_dir(from).unwrap();
+        let after = disk.power_cut();
+        assert!(!after.exists(&from.join("file")).unwrap(), "seed {seed}");
+        assert!(after.exists(&to.join("file")).unwrap(), "seed {seed}");
+    }
+}
+
+#[test]
 fn failed_sync_loses_bytes_that_memory_still_shows() {
     let mut lost = 0;
     for seed in 0..50 {

@@ -94,8 +94,8 @@ pub struct ResponseStream {
 
 impl ResponseStream {
     /// The next frame with its body. The last one of an answer is [`Response::End`],
-    /// [`Response::Written`] or [`Response::Status`]; after it comes `None`. An answer without one is
-    /// [`QueryError::Cut`].
+    /// [`Response::Written`], [`Response::Changed`] or [`Response::Status`]; after it comes `None`. An
+    /// answer without one is [`QueryError::Cut`].
     ///
     /// # Cancel safety
     /// Safe.
@@ -125,6 +125,9 @@ impl ResponseStream {
 const fn is_last(response: &Response) -> bool {
     matches!(
         response,
-        Response::End { .. } | Response::Written { .. } | Response::Status(_)
+        Response::End { .. }
+            | Response::Written { .. }
+            | Response::Status(_)
+            | Response::Changed { .. }
     )
 }

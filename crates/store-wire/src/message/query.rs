@@ -5,7 +5,7 @@ use sensor_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{NodeStatus, WireError};
+use super::{ClusterChange, Member, NodeStatus, WireError};
 
 /// In which order of time rows are sent. Series are always in order of their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -65,6 +65,13 @@ pub enum Request {
     },
     /// How this node is.
     Status,
+    /// Changes who belongs to the cluster; for operators, and only the leader takes it.
+    Change {
+        /// What.
+        change: ClusterChange,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
 }
 
 /// One frame of an answer.
@@ -107,6 +114,13 @@ pub enum Response {
     },
     /// Answers `Status`.
     Status(Box<NodeStatus>),
+    /// Answers `Change`: it is made, and committed where it is a matter of the log.
+    Changed {
+        /// Every member of the cluster afterwards, ordered by id.
+        members: Vec<Member>,
+        /// Who leads afterwards, as far as the node knows.
+        leader: Option<u64>,
+    },
     /// The answer is whole.
     End {
         /// How many series were in it.

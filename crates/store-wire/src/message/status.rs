@@ -12,6 +12,9 @@ pub struct Member {
     /// Where it serves health and metrics, `HOST:PORT`; empty when unknown.
     #[serde(default)]
     pub http: String,
+    /// Whether it votes. One that does not is a learner: it follows until it has caught up.
+    #[serde(default)]
+    pub voter: bool,
 }
 
 /// What a node is in the consensus group.
@@ -26,6 +29,8 @@ pub enum Role {
     Learner,
     /// Asks for votes.
     Candidate,
+    /// Was taken out of the cluster for good: it serves no reads.
+    Removed,
 }
 
 /// Whether a node takes work.

@@ -83,7 +83,8 @@ impl Shared {
         self.receive(source, wanted, &part, offset, received)
             .await?;
         let whole = part.clone();
-        if !blocking(move || whole.is_whole(hash))
+        let unhashed = wanted.file.unhashed_bytes();
+        if !blocking(move || whole.is_whole(hash, unhashed))
             .await
             .map_err(failed)?
         {

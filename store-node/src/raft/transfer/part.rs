@@ -63,13 +63,14 @@ impl Part {
         Ok(())
     }
 
-    /// Makes the file durable, reads all of it back and says whether it is the one with this hash.
-    /// If not, it is removed.
-    pub(super) fn is_whole(&self, hash: SegmentHash) -> io::Result<bool> {
+    /// Makes the file durable, reads it back and says whether it is the one with this hash, which is of
+    /// all but its last `unhashed` bytes. If not, it is removed.
+    pub(super) fn is_whole(&self, hash: SegmentHash, unhashed: u64) -> io::Result<bool> {
         self.file.sync_all()?;
         // What is hashed is what the disk will give, not what memory still holds.
         self.file.forget_cached()?;
-        let found = hash_of(&*self.file)?;
+        let hashed = self.file.len()?.saturating_sub(unhashed);
+        let found = hash_of(&*self.file, hashed)?;
         if found != hash {
             self.disk.remove(&self.path)?;
         }
@@ -77,13 +78,15 @@ impl Part {
     }
 }
 
-/// The BLAKE3 of a file.
-fn hash_of(file: &dyn DiskFile) -> io::Result<SegmentHash> {
+/// The BLAKE3 of the first `bytes` bytes of a file.
+fn hash_of(file: &dyn DiskFile, bytes: u64) -> io::Result<SegmentHash> {
     let mut hasher = blake3::Hasher::new();
     let mut block = vec![0; BLOCK_BYTES];
     let mut offset = 0;
     loop {
-        let read = match file.read_at(&mut block, offset) {
+        let left = usize::try_from(bytes - offset).unwrap_or(usize::MAX);
+        let wanted = left.min(BLOCK_BYTES);
+        let read = match file.read_at(&mut block[..wanted], offset) {
             Ok(0) => return Ok(SegmentHash(*hasher.finalize().as_bytes())),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -117,10 +120,10 @@ mod tests {
         let again = part(&disk, bytes);
         assert_eq!(again.len().expect("fine"), half as u64);
         again.write(half as u64, &content[half..]).expect("fine");
-        assert!(again.is_whole(hash).expect("fine"));
+        assert!(again.is_whole(hash, 0).expect("fine"));
 
         disk.flip_bit(Path::new(PATH), half, 0);
-        assert!(!again.is_whole(hash).expect("fine"));
+        assert!(!again.is_whole(hash, 0).expect("fine"));
         assert_eq!(part(&disk, bytes).len().expect("fine"), 0);
     }
 

@@ -143,7 +143,6 @@ async fn who_means_another_cluster_or_node_is_refused() {
             },
         ),
         (hello(own, 2, 9), Refusal::OtherNode { id: 1 }),
-        (hello(own, 2, 1), Refusal::NotAMember { from: 2 }),
     ];
     let endpoint = stranger(&cluster);
     let connection = within(endpoint.connect(cluster.address(1), Protocol::Raft))

@@ -126,7 +126,10 @@ async fn answer(
                 // And never more a word of it.
                 std::future::pending::<()>().await;
             }
-            ToPeer::Greet => sender.send(&FromPeer::Greeted, &[]).await?,
+            ToPeer::Greet { .. } => {
+                let greeted = FromPeer::Greeted { draining: false };
+                sender.send(&greeted, &[]).await?;
+            }
             ToPeer::ReadIndex { .. } => sender.send(&FromPeer::NotLeader(None), &[]).await?,
             // It gives no votes.
             _ => return Ok(()),

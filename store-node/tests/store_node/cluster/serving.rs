@@ -26,12 +26,12 @@ use super::{Cluster, NEVER, within};
 const TIMEOUT_MS: u64 = 20_000;
 
 /// A program with an identity of the cluster, and the endpoint it dials from.
-struct Client {
+pub(super) struct Client {
     endpoint: Endpoint,
 }
 
 impl Client {
-    fn of(cluster: &Cluster, wanted: &IssueRequest) -> Self {
+    pub(super) fn of(cluster: &Cluster, wanted: &IssueRequest) -> Self {
         let authority = Authority::load(&cluster.identities.path().join("ca")).unwrap();
         let name = format!("{}-{}", wanted.role, wanted.name);
         let folder = cluster.identities.path().join(name);
@@ -42,11 +42,11 @@ impl Client {
         Self { endpoint }
     }
 
-    fn device(cluster: &Cluster) -> Self {
+    pub(super) fn device(cluster: &Cluster) -> Self {
         Self::of(cluster, &IssueRequest::new(Role::Device, "press"))
     }
 
-    fn operator(cluster: &Cluster) -> Self {
+    pub(super) fn operator(cluster: &Cluster) -> Self {
         Self::of(cluster, &IssueRequest::new(Role::Operator, "ops"))
     }
 
@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Asks node `node`, and collects the frames up to the end.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cluster: &Cluster,
         node: u64,
@@ -220,7 +220,7 @@ fn description(path: &str, kind: Kind) -> SeriesDescription {
     SeriesDescription::new(SeriesPath::new(path).unwrap(), kind)
 }
 
-fn range(pattern: &str, consistency: Consistency) -> Request {
+pub(super) fn range(pattern: &str, consistency: Consistency) -> Request {
     Request::Range {
         pattern: Pattern::new(pattern).unwrap(),
         range: TimeRange::EVERYTHING,
@@ -233,7 +233,7 @@ fn range(pattern: &str, consistency: Consistency) -> Request {
 }
 
 /// Readings at these times, each with its time as value.
-fn floats(times: std::ops::Range<i64>) -> Columns {
+pub(super) fn floats(times: std::ops::Range<i64>) -> Columns {
     Columns {
         times: times.clone().collect(),
         values: Values::F64(times.map(|time| time as f64 / 4.0).collect()),

@@ -1,6 +1,6 @@
 //! A member that lacks what was purged takes a snapshot over: a manifest, and the segments it lists.
 //!
-//! Manifests are made by hand, and segments are any bytes: what is in them is for others to know.
+//! Manifests are made by hand, and segments hold noise: what is in them is for others to know.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,6 +11,7 @@ use std::{
 };
 
 use segment_log::{Disk, OpenMode, fake::FakeDisk, read_file};
+use sensor_model::{Columns, SeriesId, Values};
 use store_node::{
     raft::{
         position::Place,
@@ -18,7 +19,12 @@ use store_node::{
         recovery,
         types::{Content, StoredMembers},
     },
-    segments::manifest::{Manifest, SegmentEntry, SegmentHash, Window},
+    segments::{
+        library::Library,
+        manifest::{Manifest, SegmentEntry, Window},
+        segment::SegmentHead,
+        writer::SegmentWriter,
+    },
 };
 use tokio::time::Instant;
 
@@ -27,30 +33,60 @@ use store_node::command;
 
 const SEGMENTS: &str = "/data/shards/0/segments";
 
-/// A segment of `bytes` bytes that are unlike any other's.
+/// A segment of about `bytes` bytes that are unlike any other's.
 pub(super) fn segment(seed: u64, bytes: usize) -> (SegmentEntry, Vec<u8>) {
-    let mut content = vec![0; bytes];
-    blake3::Hasher::new()
+    const WINDOW: Window = Window {
+        start: 0,
+        width: 1 << 60,
+    };
+    let disk = FakeDisk::new();
+    let file = Path::new("/made.seg");
+    let head = SegmentHead {
+        shard: 0,
+        created: seed,
+        window: WINDOW,
+    };
+    let mut writer = SegmentWriter::create(&disk, file, head).expect("a healthy disk");
+    let mut noise = blake3::Hasher::new()
         .update(&seed.to_le_bytes())
-        .finalize_xof()
-        .fill(&mut content);
+        .finalize_xof();
+    for first in (0..).step_by(4096) {
+        let mut values = vec![0; 8 * 4096];
+        noise.fill(&mut values);
+        let values = values
+            .chunks_exact(8)
+            .map(|value| i64::from_le_bytes(value.try_into().expect("eight bytes")));
+        let columns = Columns {
+            times: (first..first + 4096).collect(),
+            values: Values::I64(values.collect()),
+        };
+        let mut chunk = Vec::new();
+        column_codec::encode(&columns, &mut chunk).expect("numbers can be encoded");
+        writer.push(SeriesId(0), &chunk).expect("in order");
+        if writer.bytes() >= bytes as u64 {
+            break;
+        }
+    }
+    let written = writer.finish().expect("a healthy disk");
     let entry = SegmentEntry {
-        hash: SegmentHash(*blake3::hash(&content).as_bytes()),
-        bytes: bytes as u64,
+        hash: written.hash,
+        bytes: written.bytes,
         created: seed,
         order: seed,
         masked_through: 0,
-        window: Window { start: 0, width: 1 },
-        readings: 1,
-        series: 1,
-        first: 0,
-        last: 0,
+        window: WINDOW,
+        readings: written.readings,
+        series: written.series,
+        first: written.first,
+        last: written.last,
     };
-    (entry, content)
+    (entry, read_file(&disk, file).expect("it was just written"))
 }
 
 fn path(entry: &SegmentEntry) -> PathBuf {
-    Path::new(SEGMENTS).join(format!("{}.seg", entry.hash))
+    let disk = Arc::new(FakeDisk::new());
+    let library = Library::open(disk, Path::new(SEGMENTS), 0).expect("a healthy disk");
+    library.path(entry)
 }
 
 fn part(entry: &SegmentEntry) -> PathBuf {
@@ -79,29 +115,33 @@ impl Cluster {
             settled.then_some(first.0)
         })
         .await;
-        let (mut at, mut members) = (None, StoredMembers::default());
-        let id = *self.nodes.keys().next().expect("one runs");
+        let node = *self.nodes.keys().next().expect("one runs");
         let log = Path::new("/data/log");
-        let see = &mut |_, record: &Record| {
-            if let Record::Entry(entry) = record
-                && entry.log_id.index <= applied
-            {
-                at = Some(entry.log_id);
-                if let Content::Membership(set) = &entry.payload {
-                    members = StoredMembers::new(at, set.clone());
+        // A follower may apply what its own disk does not hold yet.
+        let place = until(|| {
+            let (mut at, mut members) = (None, StoredMembers::default());
+            let see = &mut |_, record: &Record| {
+                if let Record::Entry(entry) = record
+                    && entry.log_id.index <= applied
+                {
+                    at = Some(entry.log_id);
+                    if let Content::Membership(set) = &entry.payload {
+                        members = StoredMembers::new(at, set.clone());
+                    }
                 }
-            }
-        };
-        recovery::inspect(&self.disks[&id], log, 0, None, see).expect("the log is whole");
-        let id = at.expect("it holds what was applied");
-        assert_eq!(id.index, applied);
-        let place = Place { id, members };
+            };
+            recovery::inspect(&self.disks[&node], log, 0, None, see).expect("the log is whole");
+            let id = at.filter(|id| id.index == applied)?;
+            Some(Place { id, members })
+        })
+        .await;
         Manifest {
             position: place.to_position(0),
             jobs_through: applied,
             total: 0,
             series: Vec::new(),
             producers: Vec::new(),
+            nodes: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
             segments: segments.to_vec(),
@@ -337,6 +377,8 @@ async fn another_leader_finishes_what_the_first_began() {
 async fn a_damaged_segment_is_fetched_from_whoever_has_it_whole() {
     let cluster = Cluster::formed(3).await;
     let (entry, content) = segment(1, 600_000);
+    let manifest = cluster.manifest(std::slice::from_ref(&entry)).await;
+    cluster.seal(&manifest).await;
     let replica = cluster.replica(1);
     let nobody = within(replica.fetch_segment(&entry)).await;
     let nobody = nobody.expect_err("nobody has it");

@@ -55,6 +55,7 @@ fn manifest(at: LogId) -> Manifest {
         total: 0,
         series: Vec::new(),
         producers: Vec::new(),
+        nodes: Vec::new(),
         tombstones: Vec::new(),
         retention: Vec::new(),
         segments: Vec::new(),

@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use sensor_model::{Columns, Kind, SeriesDescription, SeriesId, SeriesPath, Values};
-use store_node::command::{self, Position};
+use sensor_model::{
+    Columns, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath, TimeRange, Values,
+};
+use store_node::command::{self, Position, Seal};
+use store_node::segments::manifest::{RetentionRule, SegmentId};
 use store_node::state::{PayloadError, Payloads, State};
 use store_wire::batch::{BatchBuilder, BatchView};
 
 /// Times lie in about this range.
-pub(super) const SPAN: i64 = 6_000;
+pub(crate) const SPAN: i64 = 6_000;
 
 /// The series every history opens, in order of their ids.
-pub(super) const SERIES: [(&str, Kind); 4] = [
+pub(crate) const SERIES: [(&str, Kind); 4] = [
     ("line/f", Kind::F64),
     ("line/i", Kind::I64),
     ("line/b", Kind::Bool),
@@ -22,7 +25,7 @@ const PRODUCER: &str = "device/a";
 
 /// What comes next in a history.
 #[derive(Debug, Clone)]
-pub(super) struct Step {
+pub(crate) struct Step {
     place: Place,
     chunks: Vec<Chunk>,
 }
@@ -59,21 +62,34 @@ enum Shape {
 
 /// An entry, in terms that a model understands.
 #[derive(Debug, Clone)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     OpenSeries,
     OpenProducer,
     Append {
         sequence: Option<(u64, u64)>,
         chunks: Vec<(u64, Columns)>,
     },
+    Seal,
+    Compact,
+    Delete {
+        pattern: Pattern,
+        range: TimeRange,
+    },
+    SetRetention,
 }
 
 /// The entries of a history, from index 1.
-pub(super) struct Log {
+pub(crate) struct Log {
     entries: Vec<(Bytes, Meaning)>,
+    /// The producer's next sequence.
+    next: u64,
 }
 
 pub(super) fn batches() -> impl Strategy<Value = Vec<Step>> {
+    proptest::collection::vec(step(), 0..60)
+}
+
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let place = prop_oneof![
         12 => Just(Place::Next),
         1 => (1_u64..4).prop_map(Place::AfterSkipped),
@@ -81,9 +97,8 @@ pub(super) fn batches() -> impl Strategy<Value = Vec<Step>> {
         1 => (1_u64..4).prop_map(Place::BehindGap),
         1 => Just(Place::Unnamed),
     ];
-    let step = (place, proptest::collection::vec(chunk(), 0..5))
-        .prop_map(|(place, chunks)| Step { place, chunks });
-    proptest::collection::vec(step, 0..60)
+    (place, proptest::collection::vec(chunk(), 0..5))
+        .prop_map(|(place, chunks)| Step { place, chunks })
 }
 
 fn chunk() -> impl Strategy<Value = Chunk> {
@@ -136,34 +151,61 @@ impl Chunk {
 impl Log {
     pub(super) fn of(steps: &[Step]) -> Self {
         let mut log = Self::opened();
-        let mut next = 1;
         for step in steps {
-            let sequence = match step.place {
-                Place::Next => Some((next, 0)),
-                Place::AfterSkipped(skipped) => Some((next + skipped, skipped)),
-                Place::BehindGap(missing) => Some((next + missing, 0)),
-                Place::Unnamed => None,
-                Place::Repeated(back) => {
-                    let appends = log.entries.len() - 2;
-                    if appends > 0 {
-                        let again = log.entries[2 + appends - 1 - back % appends].clone();
-                        log.entries.push(again);
-                    }
-                    continue;
-                }
-            };
-            if let (Some((sequence, _)), false) =
-                (sequence, matches!(step.place, Place::BehindGap(_)))
-            {
-                next = sequence + 1;
-            }
-            let chunks = step
-                .chunks
-                .iter()
-                .map(|chunk| (chunk.series, chunk.columns()));
-            log.append(sequence, chunks.collect());
+            log.take(step);
         }
         log
+    }
+
+    /// Appends what a step says.
+    pub(crate) fn take(&mut self, step: &Step) {
+        let next = self.next;
+        let sequence = match step.place {
+            Place::Next => Some((next, 0)),
+            Place::AfterSkipped(skipped) => Some((next + skipped, skipped)),
+            Place::BehindGap(missing) => Some((next + missing, 0)),
+            Place::Unnamed => None,
+            Place::Repeated(back) => {
+                let is_append =
+                    |entry: &&(Bytes, Meaning)| matches!(entry.1, Meaning::Append { .. });
+                let appends = self.entries.iter().filter(is_append);
+                let appends: Vec<_> = appends.collect();
+                if let Some(last) = appends.len().checked_sub(1) {
+                    let again = appends[last - back % appends.len()].clone();
+                    self.entries.push(again);
+                }
+                return;
+            }
+        };
+        if let (Some((sequence, _)), false) = (sequence, matches!(step.place, Place::BehindGap(_)))
+        {
+            self.next = sequence + 1;
+        }
+        let chunks = step
+            .chunks
+            .iter()
+            .map(|chunk| (chunk.series, chunk.columns()));
+        self.append(sequence, chunks.collect());
+    }
+
+    pub(crate) fn seal(&mut self, seal: Seal) {
+        self.entries.push((command::seal(&seal), Meaning::Seal));
+    }
+
+    pub(crate) fn compact(&mut self, segments: &[SegmentId]) {
+        let payload = command::compact(segments);
+        self.entries.push((payload, Meaning::Compact));
+    }
+
+    pub(crate) fn delete(&mut self, pattern: Pattern, range: TimeRange) {
+        let payload = command::delete(&pattern, range);
+        let meaning = Meaning::Delete { pattern, range };
+        self.entries.push((payload, meaning));
+    }
+
+    pub(crate) fn set_retention(&mut self, rules: &[RetentionRule]) {
+        let payload = command::set_retention(rules);
+        self.entries.push((payload, Meaning::SetRetention));
     }
 
     /// One chunk of readings at 0, 1, 2, … of series 0, in a batch without a name.
@@ -184,7 +226,7 @@ impl Log {
         log
     }
 
-    fn opened() -> Self {
+    pub(crate) fn opened() -> Self {
         let series: Vec<SeriesDescription> = SERIES
             .iter()
             .map(|(path, kind)| SeriesDescription::new(SeriesPath::new(*path).unwrap(), *kind))
@@ -194,14 +236,44 @@ impl Log {
                 (command::open_series(&series), Meaning::OpenSeries),
                 (command::open_producer(PRODUCER), Meaning::OpenProducer),
             ],
+            next: 1,
         }
     }
 
-    fn append(&mut self, sequence: Option<(u64, u64)>, chunks: Vec<(u64, Columns)>) {
+    /// As [`with_chunks`](Self::with_chunks), with chunks whose columns were broken before they came
+    /// into a batch: what only decoding notices.
+    pub(super) fn with_broken_chunks(
+        chunks: impl IntoIterator<Item = std::ops::Range<i64>>,
+    ) -> Self {
+        let mut log = Self::with_chunks(chunks);
+        let entries = log.entries.split_off(2);
+        for (_, meaning) in entries {
+            let Meaning::Append { sequence, chunks } = meaning else {
+                unreachable!("chunks come in batches");
+            };
+            log.append_changed(sequence, chunks, |chunk| {
+                let half = chunk.len() / 2;
+                chunk[half..].fill(0xff);
+            });
+        }
+        log
+    }
+
+    pub(crate) fn append(&mut self, sequence: Option<(u64, u64)>, chunks: Vec<(u64, Columns)>) {
+        self.append_changed(sequence, chunks, |_| {});
+    }
+
+    fn append_changed(
+        &mut self,
+        sequence: Option<(u64, u64)>,
+        chunks: Vec<(u64, Columns)>,
+        change: impl Fn(&mut [u8]),
+    ) {
         let mut builder = BatchBuilder::new();
         for (series, columns) in &chunks {
             let mut chunk = Vec::new();
             column_codec::encode(columns, &mut chunk).unwrap();
+            change(&mut chunk);
             builder.add(*series, &chunk, columns.len() as u64).unwrap();
         }
         let position = sequence.map(|(sequence, skipped)| Position {
@@ -221,11 +293,22 @@ impl Log {
         self.entries.push((payload.into(), meaning));
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = (u64, &Bytes)> {
+    /// The index of the last entry.
+    pub(crate) const fn last(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    pub(crate) fn entry(&self, index: u64) -> Option<(u64, &Bytes)> {
+        let at = usize::try_from(index.checked_sub(1)?).ok()?;
+        let (payload, _) = self.entries.get(at)?;
+        Some((index, payload))
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, &Bytes)> {
         (1..).zip(self.entries.iter().map(|(payload, _)| payload))
     }
 
-    pub(super) fn meaning(&self, index: u64) -> &Meaning {
+    pub(crate) fn meaning(&self, index: u64) -> &Meaning {
         &self.entries[usize::try_from(index - 1).unwrap()].1
     }
 

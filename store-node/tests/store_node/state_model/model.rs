@@ -13,15 +13,18 @@ use store_wire::message::Order;
 use super::Answer;
 use super::history::{Meaning, SERIES};
 
-#[derive(Debug)]
-pub(super) struct Model {
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
     series: [Series; 4],
     next: u64,
     readings: u64,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Series(BTreeMap<i64, Value>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Series {
+    readings: BTreeMap<i64, Value>,
+    applied: u64,
+}
 
 impl Default for Model {
     fn default() -> Self {
@@ -34,24 +37,40 @@ impl Default for Model {
 }
 
 impl Series {
-    pub(super) fn first(&self) -> Option<i64> {
-        self.0.keys().next().copied()
+    pub(crate) const fn applied(&self) -> u64 {
+        self.applied
     }
 
-    pub(super) fn last(&self) -> Option<Reading> {
-        let (time, value) = self.0.last_key_value()?;
+    pub(crate) fn first(&self) -> Option<i64> {
+        self.readings.keys().next().copied()
+    }
+
+    pub(crate) fn last(&self) -> Option<Reading> {
+        let (time, value) = self.readings.last_key_value()?;
         Some(reading(*time, value))
     }
 }
 
 impl Model {
-    pub(super) fn apply(&mut self, meaning: &Meaning) -> Outcome {
+    pub(crate) fn apply(&mut self, meaning: &Meaning) -> Outcome {
         let (sequence, chunks) = match meaning {
             Meaning::OpenSeries => {
                 let results = (0..4).map(|id| Ok(SeriesId(id))).collect();
                 return Outcome::SeriesOpened { results };
             }
             Meaning::OpenProducer => return Outcome::ProducerOpened { epoch: 1 },
+            Meaning::Seal => return Outcome::Sealed,
+            Meaning::Compact => return Outcome::Compacting,
+            Meaning::SetRetention => return Outcome::RetentionSet,
+            Meaning::Delete { pattern, range } => {
+                for ((path, _), series) in SERIES.iter().zip(&mut self.series) {
+                    if pattern.matches(&SeriesPath::new(*path).unwrap()) {
+                        let is_inside = |time| range.contains(Timestamp::from_nanos(time));
+                        series.readings.retain(|time, _| !is_inside(*time));
+                    }
+                }
+                return Outcome::Deleted;
+            }
             Meaning::Append { sequence, chunks } => (sequence, chunks),
         };
         if let Some((sequence, skipped)) = sequence {
@@ -69,7 +88,9 @@ impl Model {
         for (id, columns) in chunks {
             let series = &mut self.series[usize::try_from(*id).unwrap()];
             for reading in columns.readings() {
-                series.0.insert(reading.timestamp.as_nanos(), reading.value);
+                let time = reading.timestamp.as_nanos();
+                series.readings.insert(time, reading.value);
+                series.applied += 1;
                 readings += 1;
             }
         }
@@ -77,15 +98,20 @@ impl Model {
         Outcome::Applied { readings }
     }
 
-    pub(super) fn readings_applied(&self) -> u64 {
+    pub(crate) fn readings_applied(&self) -> u64 {
         self.readings
     }
 
-    pub(super) fn series(&self) -> impl Iterator<Item = (u64, &Series)> {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (String, &Series)> {
+        let paths = SERIES.iter().map(|(path, _)| (*path).to_owned());
+        paths.zip(&self.series)
+    }
+
+    pub(crate) fn series(&self) -> impl Iterator<Item = (u64, &Series)> {
         (0..).zip(&self.series)
     }
 
-    pub(super) fn answer(&self, question: &RangeQuestion) -> Answer {
+    pub(crate) fn answer(&self, question: &RangeQuestion) -> Answer {
         let mut answer = Answer::default();
         let mut named: Vec<(SeriesPath, Kind, &Series)> = SERIES
             .iter()
@@ -121,7 +147,7 @@ impl Model {
 fn within(series: &Series, question: &RangeQuestion) -> Vec<Reading> {
     let (from, to) = (question.range.from.as_nanos(), question.range.to.as_nanos());
     let rows = series
-        .0
+        .readings
         .range(from..to)
         .map(|(time, value)| reading(*time, value));
     match question.order {

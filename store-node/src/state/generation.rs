@@ -1,0 +1,133 @@
+//! What one seal froze, and the work that commands of the log ask of the archive.
+
+use std::sync::{Arc, OnceLock};
+
+use sensor_model::{Reading, SeriesDescription, SeriesId};
+
+use super::chunks::Unsealed;
+use super::nodes::NodeRecord;
+use crate::command::Seal;
+use crate::segments::manifest::{
+    Position, ProducerRecord, RetentionRule, SegmentEntry, SegmentId, SeriesRecord, Tombstone,
+};
+
+/// Everything that was not sealed when a seal was applied, and the state as it was there.
+#[derive(Debug)]
+pub struct Generation {
+    /// Index of the seal.
+    pub index: u64,
+    /// How to cut it.
+    pub seal: Seal,
+    /// Ordered by id; none of them is empty.
+    pub series: Vec<(SeriesId, Unsealed)>,
+    /// The state.
+    pub checkpoint: Checkpoint,
+    /// Where the seal stands, as consensus names it.
+    pub(super) position: OnceLock<Position>,
+}
+
+/// The replicated state at a position, but for readings.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// How many readings were applied.
+    pub total: u64,
+    /// By id.
+    pub series: Vec<SeriesSummary>,
+    /// Ordered by name.
+    pub producers: Vec<ProducerRecord>,
+    /// Every node id ever used, ascending.
+    pub nodes: Vec<NodeRecord>,
+    /// Ordered by index.
+    pub tombstones: Vec<Tombstone>,
+    /// In force there.
+    pub retention: Vec<RetentionRule>,
+}
+
+/// What is known of a series' readings.
+#[derive(Debug)]
+pub struct SeriesSummary {
+    pub(super) description: Arc<SeriesDescription>,
+    pub(super) count: u64,
+    pub(super) first: Option<i64>,
+    pub(super) last: Option<Reading>,
+    pub(super) is_uncertain: bool,
+}
+
+/// Work in the background, in the order of the commands that ask for it. What it comes to depends on
+/// the log alone.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// Make segments of a generation.
+    Seal(Arc<Generation>),
+    /// Make one segment of several.
+    Compact {
+        /// Index of the command.
+        index: u64,
+        /// Which, in ascending order.
+        segments: Vec<SegmentId>,
+        /// What was deleted before.
+        tombstones: Arc<[Tombstone]>,
+    },
+    /// Let segments go that a delete left nothing of.
+    Reclaim {
+        /// Index of the command.
+        index: u64,
+        /// What was deleted, this delete included.
+        tombstones: Arc<[Tombstone]>,
+    },
+}
+
+/// What a job changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Segments that are no longer needed.
+    pub removed: Vec<SegmentId>,
+    /// Segments that are new.
+    pub added: Vec<SegmentEntry>,
+}
+
+impl Generation {
+    /// Where the seal stands in the log.
+    pub fn position(&self) -> Position {
+        let nowhere = || Position {
+            index: self.index,
+            ..Position::default()
+        };
+        self.position.get().cloned().unwrap_or_else(nowhere)
+    }
+}
+
+impl Job {
+    /// Index of the command.
+    pub fn index(&self) -> u64 {
+        match self {
+            Self::Seal(generation) => generation.index,
+            Self::Compact { index, .. } | Self::Reclaim { index, .. } => *index,
+        }
+    }
+}
+
+impl SeriesSummary {
+    /// As it stands in a manifest.
+    pub fn record(&self) -> SeriesRecord {
+        SeriesRecord {
+            description: SeriesDescription::clone(&self.description),
+            count: self.count,
+            first: self.first,
+            last: self.last.clone(),
+            is_uncertain: self.is_uncertain,
+        }
+    }
+
+    /// The series.
+    pub const fn description(&self) -> &Arc<SeriesDescription> {
+        &self.description
+    }
+}
+
+impl Change {
+    /// Whether anything changed.
+    pub const fn is_nothing(&self) -> bool {
+        self.removed.is_empty() && self.added.is_empty()
+    }
+}

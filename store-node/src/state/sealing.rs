@@ -1,0 +1,259 @@
+//! The sealed part of the state: which segments there are, what is on its way into them, what was
+//! deleted of them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+
+use sensor_model::{Pattern, SeriesId, TimeRange};
+
+use super::chunks::{SeriesReadings, Span, Unsealed};
+use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
+use super::nodes::Nodes;
+use super::producers::Producers;
+use super::registry::Registry;
+use super::selection::{Selection, masks};
+use super::{Fresh, Outcome, State};
+use crate::command::Seal;
+use crate::segments::manifest::{
+    Manifest, Position, RetentionRule, SegmentEntry, SegmentId, Tombstone,
+};
+
+/// Most paths looked at under one step of a delete.
+const PAGE_PATHS: usize = 4096;
+
+impl State {
+    /// The state at the position of `manifest`.
+    ///
+    /// # Errors
+    /// When it says of a series what cannot be.
+    pub fn restored(manifest: &Manifest) -> Result<Self, String> {
+        let mut registry = Registry::default();
+        let mut readings = Vec::with_capacity(manifest.series.len());
+        for (at, record) in manifest.series.iter().enumerate() {
+            let opened = registry.open(record.description.clone());
+            let id = opened.map_err(|refusal| refusal.to_string())?;
+            if id != SeriesId(at as u64) {
+                return Err(format!("series {} stands twice", record.description.path));
+            }
+            readings.push(SeriesReadings {
+                unsealed: Unsealed::new(record.description.kind),
+                count: record.count,
+                first: record.first,
+                last: record.last.clone(),
+                is_uncertain: record.is_uncertain,
+            });
+        }
+        let mut state = Self {
+            registry,
+            producers: Producers::restored(&manifest.producers),
+            nodes: Nodes::restored(manifest.nodes.iter().copied()),
+            readings,
+            total: manifest.total,
+            jobs_through: manifest.jobs_through,
+            sealed_through: manifest.position.index,
+            tombstones: manifest.tombstones.clone(),
+            retention: manifest.retention.clone(),
+            ..Self::default()
+        };
+        state.set_segments(manifest.segments.iter().cloned().map(Arc::new).collect());
+        Ok(state)
+    }
+
+    /// Says where in the log the command stands that was just applied with [`Outcome::Sealed`]: what
+    /// its manifest will say.
+    pub fn place_generation(&mut self, position: Position) {
+        if let Some(generation) = self.generations.back() {
+            // Whoever applies does this once a seal.
+            drop(generation.position.set(position));
+        }
+    }
+
+    /// What may have readings of the series `id` in `range`, which is not empty.
+    pub fn select(&self, id: SeriesId, range: TimeRange) -> Option<Selection> {
+        let readings = self.readings(id)?;
+        let path = &self.registry.description(id)?.path;
+        let wanted = Span::of(range);
+        let is_met = |entry: &&Arc<SegmentEntry>| {
+            let span = Span {
+                first: entry.first,
+                last: entry.last,
+            };
+            span.meets(wanted)
+        };
+        let frozen = self.generations.iter().filter_map(|generation| {
+            let at = generation.series.binary_search_by_key(&id, |(id, _)| *id);
+            at.ok().map(|at| &generation.series[at].1)
+        });
+        let runs = frozen.chain([readings.unsealed()]);
+        Some(Selection {
+            segments: self.segments.iter().filter(is_met).cloned().collect(),
+            runs: runs.map(|run| run.select(range)).collect(),
+            masks: masks(&self.tombstones, path, range),
+            hold: Arc::clone(&self.hold),
+        })
+    }
+
+    /// The next job to do.
+    pub fn job(&self) -> Option<&Job> {
+        self.jobs.front()
+    }
+
+    /// How many jobs wait.
+    pub fn jobs_waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// The segments, by order.
+    pub fn segments(&self) -> &[Arc<SegmentEntry>] {
+        &self.segments
+    }
+
+    /// Lives as long as reads that began before the next job is done.
+    pub(crate) const fn hold(&self) -> &Arc<()> {
+        &self.hold
+    }
+
+    /// What was deleted and is not yet gone from every segment, by index.
+    pub fn tombstones(&self) -> &[Tombstone] {
+        &self.tombstones
+    }
+
+    /// How long readings are kept.
+    pub fn retention(&self) -> &[RetentionRule] {
+        &self.retention
+    }
+
+    /// How much was appended since the last seal.
+    pub const fn fresh(&self) -> Fresh {
+        self.fresh
+    }
+
+    /// Takes note of what the first job came to. Gives what lives as long as reads that began before.
+    pub fn complete(&mut self, change: &Change) -> Arc<()> {
+        let Some(job) = self.jobs.pop_front() else {
+            return Arc::clone(&self.hold);
+        };
+        self.jobs_through = job.index();
+        if matches!(job, Job::Seal(_)) {
+            self.generations.pop_front();
+        }
+        let kept = |entry: &&Arc<SegmentEntry>| !change.removed.contains(&entry.id());
+        let mut segments: Vec<_> = self.segments.iter().filter(kept).cloned().collect();
+        segments.extend(change.added.iter().cloned().map(Arc::new));
+        self.set_segments(segments);
+        if let Job::Seal(generation) = &job {
+            self.sealed_through = generation.index;
+        }
+        prune(&mut self.tombstones, &self.segments, self.sealed_through);
+        std::mem::take(&mut self.hold)
+    }
+
+    pub(super) fn seal(&mut self, index: u64, seal: Seal) -> Outcome {
+        let summary = |(description, readings): (&Arc<_>, &SeriesReadings)| SeriesSummary {
+            description: Arc::clone(description),
+            count: readings.count,
+            first: readings.first,
+            last: readings.last.clone(),
+            is_uncertain: readings.is_uncertain,
+        };
+        let checkpoint = Checkpoint {
+            total: self.total,
+            series: self
+                .registry
+                .all()
+                .zip(&self.readings)
+                .map(summary)
+                .collect(),
+            producers: self.producers.records(),
+            nodes: self.nodes.records().copied().collect(),
+            tombstones: self.tombstones.clone(),
+            retention: self.retention.clone(),
+        };
+        let series = (0..).map(SeriesId).zip(&mut self.readings);
+        let series = series.filter(|(_, readings)| !readings.unsealed.is_empty());
+        let series = series.map(|(id, readings)| (id, readings.unsealed.take()));
+        let generation = Arc::new(Generation {
+            index,
+            seal,
+            series: series.collect(),
+            checkpoint,
+            position: OnceLock::new(),
+        });
+        self.fresh = Fresh::default();
+        self.generations.push_back(Arc::clone(&generation));
+        self.jobs.push_back(Job::Seal(generation));
+        Outcome::Sealed
+    }
+
+    pub(super) fn compact(&mut self, index: u64, segments: Vec<SegmentId>) -> Outcome {
+        if index > self.jobs_through {
+            self.jobs.push_back(Job::Compact {
+                index,
+                segments,
+                tombstones: self.tombstones.as_slice().into(),
+            });
+        }
+        Outcome::Compacting
+    }
+
+    pub(super) fn delete(&mut self, index: u64, pattern: Pattern, range: TimeRange) -> Outcome {
+        let covers = |old: &Tombstone| {
+            old.pattern == pattern && range.from <= old.range.from && old.range.to <= range.to
+        };
+        self.tombstones.retain(|old| !covers(old));
+        let mut after = None;
+        loop {
+            let page = self.registry.page(&pattern, after.as_ref(), PAGE_PATHS);
+            for (id, _) in page.series {
+                let at = usize::try_from(id.0).ok();
+                if let Some(readings) = at.and_then(|at| self.readings.get_mut(at)) {
+                    readings.note_deleted(range, &mut self.workspace.buffers);
+                }
+            }
+            after = page.next_after;
+            if after.is_none() {
+                break;
+            }
+        }
+        self.tombstones.push(Tombstone {
+            index,
+            pattern,
+            range,
+        });
+        if index > self.jobs_through {
+            self.jobs.push_back(Job::Reclaim {
+                index,
+                tombstones: self.tombstones.as_slice().into(),
+            });
+        }
+        Outcome::Deleted
+    }
+
+    fn set_segments(&mut self, mut segments: Vec<Arc<SegmentEntry>>) {
+        segments.sort_by_key(|entry| (entry.order, entry.window, entry.created));
+        self.segments = segments;
+    }
+}
+
+/// Takes the tombstones out that no segment needs any more, all before `through` being sealed.
+pub(crate) fn prune(tombstones: &mut Vec<Tombstone>, segments: &[Arc<SegmentEntry>], through: u64) {
+    tombstones.retain(|tombstone| {
+        let span = Span::of(tombstone.range);
+        let needs = |entry: &Arc<SegmentEntry>| {
+            let all = Span {
+                first: entry.first,
+                last: entry.last,
+            };
+            entry.masked_through < tombstone.index && span.meets(all)
+        };
+        tombstone.index > through || segments.iter().any(needs)
+    });
+}
+
+impl State {
+    /// Nothing waits to be done, and nothing is on its way into segments.
+    pub fn is_settled(&self) -> bool {
+        let generations: &VecDeque<_> = &self.generations;
+        self.jobs.is_empty() && generations.is_empty()
+    }
+}

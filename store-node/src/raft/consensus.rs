@@ -37,6 +37,8 @@ use super::{
 use crate::{
     archive::Archive,
     charter::Charter,
+    repair::Repair,
+    scrub::{Pace, Scrub},
     state::State,
     upkeep::{self, Policy, Upkeep},
 };
@@ -60,6 +62,8 @@ pub struct Parts {
     pub archive: Arc<Archive>,
     /// When the leader seals.
     pub policy: Policy,
+    /// How fast segments are read through, if at all.
+    pub scrub: Option<Pace>,
     /// The time of day, for retention.
     pub clock: Arc<dyn Clock>,
     /// The sealed segments on this disk.
@@ -147,6 +151,7 @@ impl Consensus {
                 reception: parts.reception,
                 space: parts.log.space,
                 transfer,
+                archive: Arc::clone(&archive),
                 proposals,
                 applied,
                 draining: AtomicBool::new(false),
@@ -173,6 +178,16 @@ impl Consensus {
             parts.on_fatal.clone(),
             stop.clone(),
         ));
+        let repair = Repair {
+            replica: replica.clone(),
+            archive: Arc::clone(&archive),
+            on_fatal: parts.on_fatal.clone(),
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(repair.run()));
+        if let Some(pace) = parts.scrub {
+            let scrub = Scrub::new(Arc::clone(&archive), pace, stop.clone());
+            tasks.spawn(scrub.run());
+        }
         let upkeep = Upkeep {
             replica: replica.clone(),
             state: Arc::clone(&replica.shared.state),

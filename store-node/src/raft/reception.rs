@@ -335,6 +335,9 @@ impl Reception {
             Some((ToPeer::Fetch { file, offset }, _)) => {
                 return Ok(member.transfer.serve(file, offset, &mut sender).await?);
             }
+            Some((ToPeer::Newest, _)) => {
+                return Ok(member.transfer.serve_newest(&mut sender).await?);
+            }
             Some((ToPeer::Greet, _)) => FromPeer::Greeted,
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
                 .await

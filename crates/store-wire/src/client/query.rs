@@ -94,7 +94,7 @@ pub struct ResponseStream {
 
 impl ResponseStream {
     /// The next frame with its body. The last one of an answer is [`Response::End`],
-    /// [`Response::Written`] or [`Response::Status`]; after it comes `None`. An answer without one is
+    /// or the only one of an answer that has no parts; after it comes `None`. An answer without one is
     /// [`QueryError::Cut`].
     ///
     /// # Cancel safety
@@ -125,6 +125,11 @@ impl ResponseStream {
 const fn is_last(response: &Response) -> bool {
     matches!(
         response,
-        Response::End { .. } | Response::Written { .. } | Response::Status(_)
+        Response::End { .. }
+            | Response::Written { .. }
+            | Response::Status(_)
+            | Response::Doomed { .. }
+            | Response::Retention { .. }
+            | Response::Overdue { .. }
     )
 }

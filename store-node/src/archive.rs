@@ -19,10 +19,12 @@
 //! A crash before step 3 leaves files that nobody lists, which are removed after the next job; this one is
 //! done again from the log, to the same bytes.
 
+mod care;
 pub mod compact;
 mod cut;
 mod fetching;
 mod seal;
+mod takeover;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,6 +75,7 @@ pub struct Archive {
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    findings: Mutex<care::Findings>,
     /// Jobs are given up from now on.
     is_stopping: AtomicBool,
 }
@@ -109,6 +112,11 @@ impl JobError {
             Self::Manifest(ManifestError::Disk { source, .. }) => is_full(source),
             _ => false,
         }
+    }
+
+    /// Whether what the job needs cannot be read: another replica may have it.
+    pub const fn is_of_reading(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Segment(_))
     }
 
     /// Whether the disk failed a write or a sync: what it holds is unknown, and the node must stop.
@@ -161,6 +169,7 @@ impl Archive {
             changing: Mutex::default(),
             readers: Mutex::default(),
             kept: Mutex::default(),
+            findings: Mutex::default(),
             is_stopping: AtomicBool::new(false),
         })
     }

@@ -16,6 +16,7 @@ pub mod buckets;
 pub mod catalogue;
 pub mod merge;
 pub mod rows;
+pub mod tally;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

@@ -4,6 +4,8 @@
 //! What the leader decides depends on clocks and sizes here and now. That is fine: it goes through the
 //! log, and what it comes to depends on the log alone.
 
+pub(crate) mod preview;
+
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -66,10 +68,14 @@ pub async fn work(
             }
         };
         let is_more = match done {
-            Ok(Ok(is_more)) => is_more,
+            Ok(Ok(is_more)) => {
+                archive.note_hindrance(false);
+                is_more
+            }
             Ok(Err(JobError::Stopping)) => return,
             Ok(Err(failed)) => {
                 let line = failed.to_string();
+                archive.note_hindrance(failed.is_of_reading());
                 if failed.is_fatal() {
                     on_fatal.report(&format!("{line}: the node stops"));
                     return;

@@ -8,11 +8,13 @@ mod cluster;
 mod ingest;
 mod query;
 mod status;
+mod upkeep;
 
 pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
 pub use query::{Freshness, Order, Request, Response, SeriesInfo};
-pub use status::{Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use status::{DamagedSegment, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use upkeep::{Intent, Overdue, RetentionRequest, RetentionRule};
 
 use serde::{Deserialize, Serialize};
 

@@ -101,7 +101,7 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
         Ok(Command::OpenProducer { producer }) => writeln!(out, "open producer {producer}"),
         Ok(Command::Seal(seal)) => writeln!(out, "seal by windows of {} ns", seal.window),
         Ok(Command::Compact { segments }) => writeln!(out, "compact {} segments", segments.len()),
-        Ok(Command::Delete { pattern, range }) => {
+        Ok(Command::Delete { pattern, range, .. }) => {
             writeln!(
                 out,
                 "delete {} from {} to {}",

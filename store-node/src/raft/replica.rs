@@ -30,7 +30,7 @@ use super::{
     transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::{segments::manifest::SegmentEntry, state::State};
+use crate::{archive::Archive, segments::manifest::SegmentEntry, state::State};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
@@ -55,6 +55,7 @@ pub(super) struct Shared {
     pub(super) reception: Reception,
     pub(super) space: Space,
     pub(super) transfer: Transfer,
+    pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
     pub(super) applied: watch::Receiver<Option<u64>>,
     pub(super) draining: AtomicBool,
@@ -316,6 +317,16 @@ impl Replica {
             };
             io::Error::new(kind, error)
         })
+    }
+
+    /// Takes over what the jobs that wait here came to on another member. Says whether there was one
+    /// that has done them.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn take_over_jobs(&self) -> bool {
+        let transfer = &self.shared.transfer;
+        transfer.take_over_jobs(self, &self.shared.archive).await
     }
 
     /// Waits until this replica shows everything that was acknowledged before the call: asks the

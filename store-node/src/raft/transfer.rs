@@ -8,7 +8,8 @@
 //! - A **snapshot**: the leader tells a member that lacks purged entries of its newest manifest
 //!   (`offer.rs`); the member fetches it, then the segments it lacks, and hands it to consensus
 //!   (`install.rs`).
-//! - A **repair**: one damaged segment is fetched from whoever has it ([`Transfer::fetch_segment`]).
+//! - A **repair**: one damaged segment is fetched from whoever has it ([`Transfer::fetch_segment`]). If
+//!   the others have replaced it meanwhile, this member takes over what they have instead (`newest.rs`).
 //!
 //! A node fetches one file at a time and answers [`ANSWERS_MAX`] at a time, each holding one piece in
 //! memory. Replication goes on beside it: its entries travel on the connection that the leader dialled,
@@ -16,6 +17,7 @@
 
 mod fetch;
 mod install;
+mod newest;
 mod offer;
 mod part;
 mod serve;
@@ -35,7 +37,7 @@ use super::{
     network::{AskError, Client, Network},
     space::Space,
 };
-use crate::segments::manifest::{SegmentEntry, SegmentHash};
+use crate::segments::manifest::{Manifest, SegmentEntry, SegmentHash};
 
 pub(super) use fetch::Received;
 pub use offer::Offers;
@@ -78,6 +80,9 @@ pub trait SegmentStore: fmt::Debug + Send + Sync + 'static {
     /// These segments, and what has arrived of them, are not to be removed until the next call, though
     /// no manifest of this node lists them: they are being fetched for one that does.
     fn keep(&self, entries: &[SegmentEntry]);
+
+    /// The newest durable manifest.
+    fn manifest(&self) -> Option<Arc<Manifest>>;
 }
 
 /// What moving files needs on this node. Clones share it.

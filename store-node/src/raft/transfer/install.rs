@@ -35,13 +35,14 @@ const ROUNDS: usize = 3;
 /// How often the leader is told that it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The longest manifest: some millions of series. It is read into memory.
-const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
 /// Whose turn it is to install.
 #[derive(Debug, Default)]
 pub(super) struct Installs {
     newest: Mutex<Option<Turn>>,
-    alone: tokio::sync::Mutex<()>,
+    /// Held by whoever says what is kept.
+    pub(super) alone: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -258,7 +259,7 @@ impl Transfer {
         }
     }
 
-    async fn keep(&self, entries: Vec<SegmentEntry>) {
+    pub(super) async fn keep(&self, entries: Vec<SegmentEntry>) {
         let segments = Arc::clone(&self.shared.segments);
         let kept = blocking(move || {
             segments.keep(&entries);

@@ -306,7 +306,7 @@ impl Replica {
     /// whatever else stood in the way; try again later.
     pub async fn fetch_segment(&self, entry: &SegmentEntry) -> io::Result<()> {
         let transfer = &self.shared.transfer;
-        let sources = transfer.sources(&self.shared.group, None);
+        let sources = transfer.sources(&self.shared.group);
         let received = Received::default();
         let fetched = transfer.fetch_segment(&sources, entry, &received);
         fetched.await.map_err(|error| {

@@ -31,6 +31,7 @@ use std::{
 
 use segment_log::{Disk, DiskFile};
 use tokio::sync::{Mutex, Semaphore};
+use tracing::warn;
 
 use super::{
     message::FileName,
@@ -74,7 +75,8 @@ pub trait SegmentStore: fmt::Debug + Send + Sync + 'static {
     /// to its place, durably. If the segment is here already, that is fine.
     ///
     /// # Errors
-    /// The disk's; the file is where it was or in its place.
+    /// `InvalidData` if what the hash is not of is wrong: the file is removed. Otherwise the disk's; the
+    /// file is where it was or in its place.
     fn adopt(&self, whole: &Path, entry: &SegmentEntry) -> io::Result<()>;
 
     /// These segments, and what has arrived of them, are not to be removed until the next call, though
@@ -189,12 +191,33 @@ impl Transfer {
             file: FileName::Segment(entry.hash),
             bytes: entry.bytes,
         };
-        let whole = shared.fetch(sources, &wanted, received).await?;
-        let (segments, entry) = (Arc::clone(&shared.segments), entry.clone());
+        let mut failure = FetchError::NotHere { hash: entry.hash };
+        for source in sources {
+            let fetched = match shared.fetch(source, &wanted, received).await {
+                Ok(whole) => self.adopt(whole, entry).await,
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(()) => return Ok(()),
+                Err(error) if !error.is_the_sources() => return Err(error),
+                Err(error) => {
+                    let (peer, file) = (source.target(), entry.hash);
+                    warn!(peer, %file, %error, "a segment was not fetched");
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn adopt(&self, whole: PathBuf, entry: &SegmentEntry) -> Result<(), FetchError> {
+        let (segments, entry) = (Arc::clone(&self.shared.segments), entry.clone());
         let hash = entry.hash;
-        blocking(move || segments.adopt(&whole, &entry))
-            .await
-            .map_err(|source| FetchError::Disk { hash, source })
+        let adopted = blocking(move || segments.adopt(&whole, &entry)).await;
+        adopted.map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => FetchError::Wrong { hash },
+            _ => FetchError::Disk { hash, source },
+        })
     }
 
     async fn missing(&self, entries: &[SegmentEntry]) -> Vec<SegmentEntry> {

@@ -384,20 +384,25 @@ async fn a_damaged_segment_is_fetched_from_whoever_has_it_whole() {
     let nobody = nobody.expect_err("nobody has it");
     assert_eq!(nobody.kind(), std::io::ErrorKind::NotFound, "{nobody}");
 
-    let mut wrong = content.clone();
-    wrong[300_000] ^= 1;
-    write(&cluster.disks[&2], &path(&entry), &wrong);
-    let damaged = within(replica.fetch_segment(&entry)).await;
-    damaged.expect_err("the only one there is is damaged");
-    assert!(
-        !cluster.disks[&1]
-            .exists(&path(&entry))
-            .expect("a healthy disk")
-    );
-    write(&cluster.disks[&3], &path(&entry), &content);
-    let fetched = within(replica.fetch_segment(&entry)).await;
-    fetched.expect("one is whole");
-    cluster.assert_has(1, &entry, &content);
-    let again = within(replica.fetch_segment(&entry)).await;
-    again.expect("it is not missing");
+    // Within what the hash is of, and in what comes after it.
+    for at in [300_000, content.len() - 1] {
+        let mut wrong = content.clone();
+        wrong[at] ^= 1;
+        write(&cluster.disks[&2], &path(&entry), &wrong);
+        let damaged = within(replica.fetch_segment(&entry)).await;
+        damaged.expect_err("the only one there is is damaged");
+        let disk = &cluster.disks[&1];
+        assert!(!disk.exists(&path(&entry)).expect("a healthy disk"));
+        write(&cluster.disks[&3], &path(&entry), &content);
+        let fetched = within(replica.fetch_segment(&entry)).await;
+        fetched.expect("one is whole");
+        cluster.assert_has(1, &entry, &content);
+        let again = within(replica.fetch_segment(&entry)).await;
+        again.expect("it is not missing");
+        for id in [1, 3] {
+            cluster.disks[&id]
+                .remove(&path(&entry))
+                .expect("it is there");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 mod formation;
 mod http;
+#[cfg(test)]
 mod membership;
 mod puppet;
 mod purging;

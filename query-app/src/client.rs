@@ -1,16 +1,19 @@
 //! The client of a cluster: chooses whom to ask, goes elsewhere when that fails, within a deadline.
 //!
 //! A read goes to the first target that answered lately; when it fails or is slow to begin, the next
-//! is asked, and the first answer to begin wins ([`race`]). A write goes to the leader, is followed
-//! to another one, and is never repeated once it may have been taken ([`write`]). What the pieces of
+//! is asked, and the first answer to begin wins ([`race`]). A write, or a change of the cluster, goes to
+//! the leader, is followed to another one, and is never repeated once it may have been taken
+//! ([`leader`]). What the pieces of
 //! an answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
 
 pub mod answer;
 pub mod batch;
 pub mod cluster;
+mod leader;
 mod race;
 mod rows;
 pub mod targets;
+pub mod upkeep;
 mod write;
 
 use std::collections::HashMap;

@@ -46,6 +46,10 @@ enum Command {
     Series(commands::series::SeriesArgs),
     /// Writes one reading and prints the token of its commit
     Put(commands::put::PutArgs),
+    /// Takes readings away, after asking
+    Delete(commands::delete::DeleteArgs),
+    /// How long readings are kept; for operators
+    Retention(commands::retention::RetentionArgs),
     /// How the nodes of the cluster are
     Status(commands::status::StatusArgs),
     /// Changes who belongs to the cluster; for operators
@@ -147,6 +151,8 @@ enum Asked {
     Last(sensor_model::Pattern),
     Series(commands::series::SeriesCommand),
     Put(crate::client::batch::LooseReading),
+    Delete(commands::delete::DeleteCommand),
+    Retention(commands::retention::RetentionCommand),
     Status,
     Change(store_wire::message::ClusterChange),
     Serve(std::net::SocketAddr),
@@ -159,6 +165,8 @@ impl Command {
             Self::Last(args) => Asked::Last(args.checked()?),
             Self::Series(args) => Asked::Series(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
+            Self::Delete(args) => Asked::Delete(args.checked()?),
+            Self::Retention(args) => Asked::Retention(args.checked()?),
             Self::Status(_) => Asked::Status,
             Self::Cluster(args) => Asked::Change(args.checked()?),
             Self::Serve(args) => Asked::Serve(args.checked()?),
@@ -173,6 +181,8 @@ impl Asked {
             Self::Last(pattern) => commands::last::run(pattern, context).await,
             Self::Series(command) => commands::series::run(command, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,
+            Self::Delete(command) => commands::delete::run(command, context).await,
+            Self::Retention(command) => commands::retention::run(command, context).await,
             Self::Status => commands::status::run(context).await,
             Self::Change(change) => commands::cluster::run(change, context).await,
             Self::Serve(http) => commands::serve::run(http, context).await,

@@ -294,6 +294,15 @@ impl Manifest {
         disk.sync_dir(dir).map_err(at(dir))
     }
 
+    /// The files of manifests in `dir`, oldest first; all but the last are about to be removed.
+    ///
+    /// # Errors
+    /// [`ManifestError::Disk`].
+    pub fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+        let files = list(disk, dir)?.into_iter();
+        Ok(files.map(|(_, name)| dir.join(name)).collect())
+    }
+
     /// The newest manifest in `dir`, if there is one.
     ///
     /// # Errors

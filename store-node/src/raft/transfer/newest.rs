@@ -85,7 +85,7 @@ impl Transfer {
         replica: &Replica,
         archive: &Arc<Archive>,
     ) -> bool {
-        let sources = self.sources(&replica.shared.group, None);
+        let sources = self.sources(&replica.shared.group);
         for source in &sources {
             match self
                 .take_over_from(source, &sources, replica, archive)

@@ -68,6 +68,7 @@ pub async fn work(
         let is_more = match done {
             Ok(Ok(is_more)) => is_more,
             Ok(Err(JobError::Stopping)) => return,
+            Ok(Err(JobError::Superseded)) => true,
             Ok(Err(failed)) => {
                 let line = failed.to_string();
                 if failed.is_fatal() {

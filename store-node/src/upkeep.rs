@@ -73,6 +73,7 @@ pub async fn work(
                 is_more
             }
             Ok(Err(JobError::Stopping)) => return,
+            Ok(Err(JobError::Superseded)) => true,
             Ok(Err(failed)) => {
                 let line = failed.to_string();
                 archive.note_hindrance(failed.is_of_reading());

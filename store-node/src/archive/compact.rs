@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sensor_model::TimeRange;
 
-use super::cut::Standing;
+use super::cut::{Files, Standing};
 use super::{Archive, JobError};
 use crate::command::{CHUNK_READINGS, COMPACTED_MAX};
 use crate::scan::read;
@@ -34,7 +34,7 @@ impl Archive {
             ids.extend(segment.directory().iter().map(|series| series.id));
         }
         let width = segments[0].window.width;
-        let mut files = self.files(index);
+        let mut files = Files::new(self, index).resting();
         for id in ids {
             let description = read(&self.state).registry().description(id).cloned();
             let Some(series) = description else { continue };

@@ -1,6 +1,6 @@
 //! Makes segments of a generation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ impl Archive {
     ) -> Result<Change, JobError> {
         let width = width(generation);
         let tombstones = &generation.checkpoint.tombstones;
-        let mut files = self.files(generation.index);
+        let mut files = Files::new(self, generation.index);
         for (id, unsealed) in &generation.series {
             let at = usize::try_from(id.0).ok();
             let Some(summary) = at.and_then(|at| generation.checkpoint.series.get(at)) else {
@@ -54,18 +54,6 @@ impl Archive {
             removed: Vec::new(),
             added: files.finish(standing)?,
         })
-    }
-
-    /// Files for what the command at `created` makes.
-    pub(super) fn files(&self, created: u64) -> Files<'_> {
-        Files {
-            disk: &self.disk,
-            library: &self.library,
-            shard: self.shard,
-            created,
-            writers: BTreeMap::new(),
-            is_stopping: &self.is_stopping,
-        }
     }
 
     /// Cuts everything that `selection` has of one series, by windows of the width and chunks of the
@@ -96,9 +84,8 @@ impl Archive {
         let swept =
             Sweep::new(reader, everything, Order::Ascending, selection, &limits).run(&mut cutter);
         match (cutter.failed.take(), swept) {
-            (Some(error), _) => Err(error.into()),
+            (Some(failed), _) => Err(failed),
             (None, Err(ScanError::Segment { source, .. })) => Err(source.into()),
-            (None, Err(ScanError::Closed)) => Err(JobError::Stopping),
             (None, swept) => Ok(swept?),
         }
     }

@@ -266,6 +266,8 @@ impl World {
     fn end(mut self, questions: &[RangeQuestion]) {
         self.ask(Which::First, &everything());
         self.ask(Which::Second, &everything());
+        self.take(Act::Seal(Seal::default()));
+        self.second.catch_up(&self.log);
         for which in [Which::First, Which::Second] {
             while self.replica(which).do_next(&self.log).unwrap() {
                 self.note_manifest(which);

@@ -50,10 +50,10 @@ pub(super) fn range(from: i64, to: i64) -> TimeRange {
     }
 }
 
-/// What the log adds up to.
-pub(super) fn model(log: &Log) -> Model {
+/// What the log adds up to, up to entry `last`.
+pub(super) fn model(log: &Log, last: u64) -> Model {
     let mut model = Model::default();
-    for index in 1..=log.last() {
+    for index in 1..=last {
         model.apply(log.meaning(index));
     }
     model

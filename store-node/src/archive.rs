@@ -19,12 +19,14 @@
 //! A crash before step 3 leaves files that nobody lists, which are removed after the next job; this one is
 //! done again from the log, to the same bytes.
 
-pub mod compact;
+mod compact;
 mod cut;
 mod error;
 mod fetching;
 mod pace;
+pub mod plan;
 mod seal;
+mod windows;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,9 +41,10 @@ use crate::scan::read;
 use crate::segments::library::Library;
 use crate::segments::manifest::{Manifest, ManifestError, ManifestId, NotAManifest, SegmentEntry};
 use crate::state::generation::{Change, Job};
-use crate::state::sealing::prune;
+use crate::state::sealing::settled;
 use crate::state::{Payloads, State};
 
+pub(crate) use compact::is_met;
 pub use error::JobError;
 use pace::Pace;
 pub use pace::Share;
@@ -227,12 +230,8 @@ impl Archive {
     fn make(&self, job: &Job, payloads: &dyn Payloads) -> Result<Change, JobError> {
         match job {
             Job::Seal(generation) => self.cut_generation(generation, payloads),
-            Job::Compact {
-                index,
-                segments,
-                tombstones,
-            } => self.merge(*index, segments, tombstones, payloads),
-            Job::Reclaim { index, tombstones } => self.reclaim(*index, tombstones),
+            Job::Compact { index, segments } => self.merge(*index, segments, payloads),
+            Job::Reclaim { index } => self.reclaim(*index),
         }
     }
 
@@ -326,7 +325,7 @@ impl Archive {
             }
         };
         let through = manifest.position.index;
-        prune(&mut manifest.tombstones, &segments, through);
+        manifest.tombstones = settled(manifest.tombstones, &segments, through);
         manifest.segments = segments
             .iter()
             .map(|entry| SegmentEntry::clone(entry))

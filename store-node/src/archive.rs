@@ -20,13 +20,15 @@
 //! done again from the log, to the same bytes.
 
 mod care;
-pub mod compact;
+mod compact;
 mod cut;
 mod error;
 mod fetching;
 mod pace;
+pub mod plan;
 mod seal;
 mod takeover;
+mod windows;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,9 +43,10 @@ use crate::scan::read;
 use crate::segments::library::Library;
 use crate::segments::manifest::{Manifest, ManifestError, ManifestId, NotAManifest, SegmentEntry};
 use crate::state::generation::{Change, Job};
-use crate::state::sealing::prune;
+use crate::state::sealing::settled;
 use crate::state::{Payloads, State};
 
+pub(crate) use compact::is_met;
 pub use error::JobError;
 use pace::Pace;
 pub use pace::Share;
@@ -231,12 +234,8 @@ impl Archive {
     fn make(&self, job: &Job, payloads: &dyn Payloads) -> Result<Change, JobError> {
         match job {
             Job::Seal(generation) => self.cut_generation(generation, payloads),
-            Job::Compact {
-                index,
-                segments,
-                tombstones,
-            } => self.merge(*index, segments, tombstones, payloads),
-            Job::Reclaim { index, tombstones } => self.reclaim(*index, tombstones),
+            Job::Compact { index, segments } => self.merge(*index, segments, payloads),
+            Job::Reclaim { index } => self.reclaim(*index),
         }
     }
 
@@ -330,7 +329,7 @@ impl Archive {
             }
         };
         let through = manifest.position.index;
-        prune(&mut manifest.tombstones, &segments, through);
+        manifest.tombstones = settled(manifest.tombstones, &segments, through);
         manifest.segments = segments
             .iter()
             .map(|entry| SegmentEntry::clone(entry))

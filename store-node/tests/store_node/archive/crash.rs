@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 use segment_log::fake::{FakeDisk, Fault};
-use store_node::archive::{JobError, compact};
+use store_node::archive::{JobError, plan::plan};
 use store_node::scan::RangeQuestion;
 use store_wire::message::Order;
 
@@ -263,7 +263,7 @@ fn compaction() -> Scenario {
     let mut replica = Replica::new();
     replica.catch_up(&log);
     replica.settle(&log).unwrap();
-    let planned = compact::plan(replica.state().segments());
+    let planned = plan(replica.state().segments());
     log.compact(&planned.expect("four segments of a window are enough"));
     append_all(&mut log, 2_900..3_300);
     let begins = log.last();

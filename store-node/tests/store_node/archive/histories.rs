@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sensor_model::{Pattern, TimeRange, Timestamp};
-use store_node::archive::compact;
+use store_node::archive::plan::plan;
 use store_node::command::Seal;
 use store_node::scan::RangeQuestion;
 use store_node::segments::manifest::{ManifestId, RetentionRule, SegmentId};
@@ -173,7 +173,7 @@ impl World {
         self.first.settle(&self.log).unwrap();
         self.note_segments();
         let segments = self.first.state().segments().to_vec();
-        if let Some(planned) = compact::plan(&segments) {
+        if let Some(planned) = plan(&segments) {
             self.log.compact(&planned);
         }
     }

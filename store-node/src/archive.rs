@@ -20,15 +20,18 @@
 //! done again from the log, to the same bytes.
 
 mod care;
-pub mod compact;
+mod compact;
 mod cut;
+mod error;
 mod fetching;
+mod pace;
+pub mod plan;
 mod seal;
 mod takeover;
+mod windows;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use segment_log::Disk;
@@ -36,14 +39,17 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::scan::{ScanError, read};
+use crate::scan::read;
 use crate::segments::library::Library;
-use crate::segments::manifest::{Manifest, ManifestError, ManifestId, SegmentEntry};
-use crate::segments::segment::SegmentError;
-use crate::segments::writer::SegmentWriteError;
+use crate::segments::manifest::{Manifest, ManifestError, ManifestId, NotAManifest, SegmentEntry};
 use crate::state::generation::{Change, Job};
-use crate::state::sealing::prune;
+use crate::state::sealing::settled;
 use crate::state::{Payloads, State};
+
+pub(crate) use compact::is_met;
+pub use error::JobError;
+use pace::Pace;
+pub use pace::Share;
 
 /// What an archive needs.
 #[derive(Debug)]
@@ -68,67 +74,26 @@ pub struct Archive {
     library: Arc<Library>,
     /// The newest durable manifest.
     current: Mutex<Option<Arc<Manifest>>>,
-    /// Held by whoever changes it.
-    changing: Mutex<()>,
+    /// Held by whoever changes it, for as long as that takes.
+    work: Mutex<Work>,
     /// Each lives as long as a read that began before a job was done.
     readers: Mutex<Vec<Weak<()>>>,
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
     findings: Mutex<care::Findings>,
-    /// Jobs are given up from now on.
-    is_stopping: AtomicBool,
+    pace: Pace,
+    /// Of compaction.
+    share: Share,
 }
 
-/// Why a job is not done. It stays the next one.
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    /// Readings cannot be read back: a segment must be repaired first.
-    #[error(transparent)]
-    Read(#[from] ScanError),
-    /// A segment that is to be compacted cannot be read: it must be repaired first.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// A segment could not be written.
-    #[error("a segment could not be written: {0}")]
-    Write(#[from] SegmentWriteError),
-    /// The disk refused something.
-    #[error("segments could not be put in place: {0}")]
-    Disk(#[from] io::Error),
-    /// The manifest could not be written.
-    #[error("the manifest could not be written: {0}")]
-    Manifest(#[from] ManifestError),
-    /// The node is stopping.
-    #[error("the node is stopping")]
-    Stopping,
-}
-
-impl JobError {
-    /// Whether the disk is only full: the job can be done when there is room again.
-    pub fn is_no_space(&self) -> bool {
-        let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
-        match self {
-            Self::Write(SegmentWriteError::Io(error)) | Self::Disk(error) => is_full(error),
-            Self::Manifest(ManifestError::Disk { source, .. }) => is_full(source),
-            _ => false,
-        }
-    }
-
-    /// Whether what the job needs cannot be read: another replica may have it.
-    pub const fn is_of_reading(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Segment(_))
-    }
-
-    /// Whether the disk failed a write or a sync: what it holds is unknown, and the node must stop.
-    pub fn is_fatal(&self) -> bool {
-        let is_of_disk = matches!(
-            self,
-            Self::Write(SegmentWriteError::Io(_))
-                | Self::Disk(_)
-                | Self::Manifest(ManifestError::Disk { .. })
-        );
-        is_of_disk && !self.is_no_space()
-    }
+/// What is left to be done of a change.
+#[derive(Debug, Default)]
+struct Work {
+    /// What the next job, by its index, comes to: its segments are in place, its manifest is not.
+    made: Option<(u64, Change)>,
+    /// Something may be there that the newest manifest does not list.
+    is_untidy: bool,
 }
 
 impl Archive {
@@ -145,10 +110,14 @@ impl Archive {
             shard,
             cache_bytes,
         } = options;
-        let manifest = Manifest::load(&*disk, &dir.join("manifests"))?;
+        let manifests = dir.join("manifests");
+        let manifest = Manifest::recover(&*disk, &manifests)?;
         let restored = match &manifest {
             Some(manifest) => {
-                State::restored(manifest).map_err(|reason| ManifestError::Damaged { reason })?
+                State::restored(manifest).map_err(|reason| ManifestError::Refused {
+                    file: manifests.join(manifest.id().to_string()),
+                    source: NotAManifest::Damaged { reason },
+                })?
             }
             None => State::new(),
         };
@@ -166,12 +135,19 @@ impl Archive {
             library: Arc::new(library),
             purgeable: watch::Sender::new(manifest.as_ref().map(Manifest::id)),
             current: Mutex::new(manifest.map(Arc::new)),
-            changing: Mutex::default(),
+            work: Mutex::default(),
             readers: Mutex::default(),
             kept: Mutex::default(),
             findings: Mutex::default(),
-            is_stopping: AtomicBool::new(false),
+            pace: Pace::default(),
+            share: Share::HALF,
         })
+    }
+
+    /// Lets compaction take this share instead of half of the time.
+    #[must_use]
+    pub fn with_compaction_share(self, share: Share) -> Self {
+        Self { share, ..self }
     }
 
     /// The segments.
@@ -185,30 +161,36 @@ impl Archive {
     }
 
     /// Takes over a manifest of another replica, all of whose segments are in the library: makes it
-    /// durable and puts the state where it stands. Jobs that wait are forgotten. Call it off the
-    /// runtime's threads.
+    /// durable and puts the state where it stands. Jobs that wait are forgotten, and one that is being
+    /// done is given up. Call it off the runtime's threads.
     ///
     /// # Errors
-    /// When it cannot be made durable; nothing is changed.
+    /// When it cannot be made durable; nothing is changed, but after a failed sync it may be found
+    /// when the archive is opened again.
     pub fn install(&self, manifest: Manifest) -> io::Result<()> {
-        let changing = lock(&self.changing);
+        let waiting = self.pace.give_way();
+        let mut work = lock(&self.work);
+        drop(waiting);
         let restored = State::restored(&manifest).map_err(io::Error::other)?;
         self.library.sync_names(&manifest.segments)?;
-        self.store(&manifest).map_err(io::Error::other)?;
-        {
+        self.store(&manifest).map_err(ManifestError::into_io)?;
+        let before = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            let before = std::mem::replace(&mut *state, restored);
-            lock(&self.readers).push(Arc::downgrade(before.hold()));
-        }
+            std::mem::replace(&mut *state, restored)
+        };
+        lock(&self.readers).push(Arc::downgrade(before.hold()));
         *lock(&self.current) = Some(Arc::new(manifest));
         lock(&self.kept).clear();
-        drop(changing);
-        self.tidy()
+        *work = Work {
+            made: None,
+            is_untidy: true,
+        };
+        Ok(())
     }
 
     /// Lets the job that is being done be given up: the node is stopping.
     pub fn stop(&self) {
-        self.is_stopping.store(true, Ordering::Relaxed);
+        self.pace.stop();
     }
 
     /// The manifest up to whose position the log is no longer needed here: it is durable, and no
@@ -217,79 +199,98 @@ impl Archive {
         self.purgeable.subscribe()
     }
 
-    /// Does the next job, if there is one. Call it off the runtime's threads.
+    /// Tidies up behind what was done before, then does the next job, if there is one. Call it off the
+    /// runtime's threads.
     ///
     /// # Errors
     /// See [`JobError`]; the job is still the next one.
     pub fn do_next(&self, payloads: &dyn Payloads) -> Result<bool, JobError> {
-        let changing = lock(&self.changing);
+        self.pace.let_pass()?;
+        let mut work = lock(&self.work);
+        self.tidy(&mut work)?;
         let Some(job) = read(&self.state).job().cloned() else {
-            drop(changing);
-            self.tidy()?;
             return Ok(false);
         };
         let begun = Instant::now();
-        let change = match &job {
-            Job::Seal(generation) => self.cut_generation(generation, payloads)?,
-            Job::Compact {
-                index,
-                segments,
-                tombstones,
-            } => self.merge(*index, segments, tombstones, payloads)?,
-            Job::Reclaim { index, tombstones } => self.reclaim(*index, tombstones)?,
+        let change = match work.made.take() {
+            Some((index, change)) if index == job.index() => change,
+            _ => self.make(&job, payloads)?,
         };
-        if let Some(manifest) = self.manifest_after(&job, &change) {
-            self.library.sync_names(&manifest.segments)?;
-            if !payloads.wait_synced(manifest.position.index) {
-                return Err(JobError::Stopping);
-            }
-            self.store(&manifest)?;
-            info!(
-                position = manifest.position.index,
-                jobs_through = manifest.jobs_through,
-                segments = manifest.segments.len(),
-                made = change.added.len(),
-                bytes = change.added.iter().map(|entry| entry.bytes).sum::<u64>(),
-                readings = change.added.iter().map(|entry| entry.readings).sum::<u64>(),
-                took_ms = begun.elapsed().as_millis(),
-                "sealed"
-            );
-            *lock(&self.current) = Some(Arc::new(manifest));
+        if let Err(error) = self.store_after(&job, &change, payloads, begun) {
+            work.made = Some((job.index(), change));
+            return Err(error);
         }
         metrics::histogram!("tidemark_job_seconds").record(begun.elapsed());
-        {
+        let before = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            let before = state.complete(&change);
-            lock(&self.readers).push(Arc::downgrade(&before));
-        }
-        drop(changing);
-        self.tidy()?;
+            state.complete(&change)
+        };
+        lock(&self.readers).push(Arc::downgrade(&before));
+        work.is_untidy = true;
         Ok(true)
+    }
+
+    /// Puts the segments in place that `job` makes.
+    fn make(&self, job: &Job, payloads: &dyn Payloads) -> Result<Change, JobError> {
+        match job {
+            Job::Seal(generation) => self.cut_generation(generation, payloads),
+            Job::Compact { index, segments } => self.merge(*index, segments, payloads),
+            Job::Reclaim { index } => self.reclaim(*index),
+        }
+    }
+
+    /// Makes what `job` comes to durable, if it is a change.
+    fn store_after(
+        &self,
+        job: &Job,
+        change: &Change,
+        payloads: &dyn Payloads,
+        begun: Instant,
+    ) -> Result<(), JobError> {
+        let Some(manifest) = self.manifest_after(job, change) else {
+            return Ok(());
+        };
+        self.library.sync_names(&manifest.segments)?;
+        if !payloads.wait_synced(manifest.position.index) {
+            return Err(JobError::Stopping);
+        }
+        self.store(&manifest)?;
+        info!(
+            position = manifest.position.index,
+            jobs_through = manifest.jobs_through,
+            segments = manifest.segments.len(),
+            made = change.added.len(),
+            bytes = change.added.iter().map(|entry| entry.bytes).sum::<u64>(),
+            readings = change.added.iter().map(|entry| entry.readings).sum::<u64>(),
+            took_ms = begun.elapsed().as_millis(),
+            "sealed"
+        );
+        *lock(&self.current) = Some(Arc::new(manifest));
+        Ok(())
     }
 
     /// Removes what no manifest lists and lets the log go, unless a read is left that needs it.
     ///
     /// # Errors
     /// What the disk says; what is not removed now is removed later.
-    fn tidy(&self) -> io::Result<()> {
-        let _changing = lock(&self.changing);
+    fn tidy(&self, work: &mut Work) -> io::Result<()> {
+        if !work.is_untidy {
+            return Ok(());
+        }
         {
             let mut readers = lock(&self.readers);
-            if readers.is_empty() {
-                return Ok(());
-            }
             readers.retain(|reader| reader.strong_count() > 0);
             if !readers.is_empty() {
                 return Ok(());
             }
         }
-        let Some(manifest) = self.manifest() else {
-            return Ok(());
-        };
-        let mut listed = manifest.segments.clone();
-        listed.extend(lock(&self.kept).iter().cloned());
-        self.library.retain(&listed)?;
-        self.purgeable.send_replace(Some(manifest.id()));
+        if let Some(manifest) = self.manifest() {
+            let mut listed = manifest.segments.clone();
+            listed.extend(lock(&self.kept).iter().cloned());
+            self.library.retain(&listed)?;
+            self.purgeable.send_replace(Some(manifest.id()));
+        }
+        work.is_untidy = false;
         Ok(())
     }
 
@@ -328,7 +329,7 @@ impl Archive {
             }
         };
         let through = manifest.position.index;
-        prune(&mut manifest.tombstones, &segments, through);
+        manifest.tombstones = settled(manifest.tombstones, &segments, through);
         manifest.segments = segments
             .iter()
             .map(|entry| SegmentEntry::clone(entry))

@@ -17,8 +17,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::archive::compact::{self, is_met};
-use crate::archive::{Archive, JobError};
+use crate::archive::plan::{is_worn, plan};
+use crate::archive::{Archive, JobError, is_met};
 use crate::command::{self, Seal};
 use crate::raft::Replica;
 use crate::raft::types::OnFatal;
@@ -73,6 +73,7 @@ pub async fn work(
                 is_more
             }
             Ok(Err(JobError::Stopping)) => return,
+            Ok(Err(JobError::Superseded)) => true,
             Ok(Err(failed)) => {
                 let line = failed.to_string();
                 archive.note_hindrance(failed.is_of_reading());
@@ -178,7 +179,7 @@ impl Upkeep {
             let state = read(&self.state);
             (state.segments().to_vec(), state.tombstones().to_vec())
         };
-        if let Some(planned) = compact::plan(&segments) {
+        if let Some(planned) = plan(&segments) {
             return Some(planned);
         }
         let archive = Arc::clone(&self.archive);
@@ -193,7 +194,7 @@ impl Upkeep {
                     continue;
                 }
                 match archive.touched(&entry, &newer) {
-                    Ok(touched) if compact::is_worn(&entry, touched, tombstones.len()) => {
+                    Ok(touched) if is_worn(&entry, touched, tombstones.len()) => {
                         return Some(vec![entry.id()]);
                     }
                     Ok(_) => {}

@@ -1,47 +1,57 @@
-//! Makes one segment of several, and lets segments go that a delete left nothing of.
+//! Makes one segment of several, and lets segments go that a delete left nothing of. Which are to become
+//! one is decided in [`super::plan`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sensor_model::TimeRange;
+use sensor_model::{SeriesId, TimeRange};
 
-use super::cut::Standing;
+use super::cut::{Files, Standing};
 use super::{Archive, JobError};
-use crate::command::{CHUNK_READINGS, COMPACTED_MAX};
+use crate::command::CHUNK_READINGS;
 use crate::scan::read;
-use crate::segments::manifest::{SegmentEntry, SegmentId, Tombstone, Window};
+use crate::segments::manifest::{SegmentEntry, SegmentId, Tombstone};
+use crate::segments::writer::{CHUNKS_MAX, SERIES_MAX};
 use crate::state::Payloads;
 use crate::state::generation::Change;
 use crate::state::selection::{Mask, Selection, masks};
 
+/// Most readings of one series that become one segment.
+const READINGS_MAX: u64 = CHUNKS_MAX as u64 * CHUNK_READINGS as u64;
+
 impl Archive {
-    /// Makes one segment of `segments`, with `tombstones` applied. Nothing is changed if jobs before
-    /// have changed them, or if they cannot be one: all of this is the same on every replica.
+    /// Makes one segment of `segments`, with what was deleted up to `index` left out. Nothing is changed
+    /// if jobs before have changed them, or if they cannot be one: all of this is the same on every
+    /// replica.
     pub(super) fn merge(
         &self,
         index: u64,
         segments: &[SegmentId],
-        tombstones: &[Tombstone],
         payloads: &dyn Payloads,
     ) -> Result<Change, JobError> {
-        let all = read(&self.state).segments().to_vec();
+        let (all, tombstones) = self.standing(index);
         let Some(inputs) = inputs(&all, segments) else {
             return Ok(Change::default());
         };
-        let mut ids = BTreeSet::new();
+        let mut readings: BTreeMap<SeriesId, u64> = BTreeMap::new();
         for input in &inputs {
-            let segment = self.library.segment(input)?;
-            ids.extend(segment.directory().iter().map(|series| series.id));
+            for series in self.library.segment(input)?.directory() {
+                *readings.entry(series.id).or_default() += series.readings;
+            }
+        }
+        let fits = |readings: &u64| *readings <= READINGS_MAX;
+        if readings.len() as u64 > SERIES_MAX || !readings.values().all(fits) {
+            return Ok(Change::default());
         }
         let width = segments[0].window.width;
-        let mut files = self.files(index);
-        for id in ids {
+        let mut files = Files::new(self, index).resting();
+        for id in readings.into_keys() {
             let description = read(&self.state).registry().description(id).cloned();
             let Some(series) = description else { continue };
             let selection = Selection {
                 segments: inputs.clone(),
                 runs: Vec::new(),
-                masks: masks(tombstones, &series.path, TimeRange::EVERYTHING),
+                masks: masks(&tombstones, &series.path, TimeRange::EVERYTHING),
                 hold: Arc::default(),
             };
             let shape = (width, CHUNK_READINGS);
@@ -60,8 +70,8 @@ impl Archive {
 
     /// Lets every segment go in which nothing is left, and notes of those in which nothing was deleted
     /// that they need not be looked at again.
-    pub(super) fn reclaim(&self, index: u64, tombstones: &[Tombstone]) -> Result<Change, JobError> {
-        let all = read(&self.state).segments().to_vec();
+    pub(super) fn reclaim(&self, index: u64) -> Result<Change, JobError> {
+        let (all, tombstones) = self.standing(index);
         let mut change = Change::default();
         for entry in all {
             let newer = tombstones.iter().filter(|t| t.index > entry.masked_through);
@@ -86,6 +96,13 @@ impl Archive {
             }
         }
         Ok(change)
+    }
+
+    /// The segments, and what was deleted up to `index`, which is that of the job being done.
+    fn standing(&self, index: u64) -> (Vec<Arc<SegmentEntry>>, Vec<Tombstone>) {
+        let state = read(&self.state);
+        let tombstones = state.tombstones_through(index).to_vec();
+        (state.segments().to_vec(), tombstones)
     }
 
     /// What `tombstones`, all of them newer, leave of a segment, as far as its directory says.
@@ -154,43 +171,4 @@ pub(crate) fn inputs(
             && from <= entry.last
     };
     (is_whole && is_one_window && !all.iter().any(is_between)).then_some(found)
-}
-
-/// So many segments of a window in a row, of like size, become one.
-const RUN_MIN: usize = 4;
-/// A segment joins a run unless it is so many times larger than the newer ones together.
-const RUN_GROWTH: u64 = 2;
-/// With so many segments in a window all of them become one.
-const WINDOW_MAX: usize = 16;
-/// With so many tombstones every segment that one of them touches is written anew.
-const TOMBSTONES_MANY: usize = 64;
-
-/// The segments that should become one next, if any should: of a window the newest, as long as they
-/// are of like size. So each reading is written anew a few times, however many segments it begins in.
-pub fn plan(all: &[Arc<SegmentEntry>]) -> Option<Vec<SegmentId>> {
-    let mut windows: BTreeMap<Window, Vec<&Arc<SegmentEntry>>> = BTreeMap::new();
-    for entry in all {
-        windows.entry(entry.window).or_default().push(entry);
-    }
-    windows.values().find_map(|segments| {
-        let mut run = Vec::new();
-        let mut bytes = 0;
-        for entry in segments.iter().rev().take(COMPACTED_MAX) {
-            let is_alike = entry.bytes <= bytes * RUN_GROWTH || run.is_empty();
-            if !is_alike && segments.len() < WINDOW_MAX {
-                break;
-            }
-            bytes += entry.bytes;
-            run.push(entry.id());
-        }
-        run.sort_unstable();
-        let is_long = run.len() >= RUN_MIN;
-        (is_long && inputs(all, &run).is_some()).then_some(run)
-    })
-}
-
-/// Whether so much of a segment is deleted that it should be written anew.
-pub(crate) const fn is_worn(entry: &SegmentEntry, touched: Touched, tombstones: usize) -> bool {
-    let gone = entry.readings.saturating_sub(touched.readings_left);
-    touched.is_touched && (gone * 8 >= entry.readings || tombstones >= TOMBSTONES_MANY)
 }

@@ -3,30 +3,28 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use column_codec::{Scratch, encode_with};
-use segment_log::Disk;
 use sensor_model::{Columns, Kind, SeriesId, Statistics};
+use tokio::time::Instant;
 
-use super::JobError;
-use crate::scan::{Flow, ScanError, Taker};
-use crate::segments::library::Library;
+use super::pace::Breath;
+use super::{Archive, JobError};
+use crate::scan::{Flow, ScanError, Taker, read};
 use crate::segments::manifest::{SegmentEntry, Window};
-use crate::segments::writer::{SegmentHead, SegmentWriteError, SegmentWriter};
+use crate::segments::writer::{SegmentHead, SegmentWriter};
 
-/// Segments that are being written, one a window.
+/// Segments that are being made, one a window. Unless they are finished nothing is left of them.
 pub(super) struct Files<'a> {
-    pub(super) disk: &'a Arc<dyn Disk>,
-    pub(super) library: &'a Library,
-    pub(super) shard: u32,
+    archive: &'a Archive,
     /// Index of the command that asks for them.
-    pub(super) created: u64,
-    pub(super) writers: BTreeMap<Window, (PathBuf, SegmentWriter)>,
-    /// Set when the work is to be given up.
-    pub(super) is_stopping: &'a AtomicBool,
+    created: u64,
+    writers: BTreeMap<Window, (PathBuf, SegmentWriter)>,
+    /// Finished and in place.
+    made: Vec<SegmentEntry>,
+    /// Of work that is to rest.
+    breath: Option<Breath>,
 }
 
 /// What the entries of the segments say beside what is in them.
@@ -36,52 +34,78 @@ pub(super) struct Standing {
     pub(super) masked_through: u64,
 }
 
-impl Files<'_> {
-    fn push(
-        &mut self,
-        window: Window,
-        id: SeriesId,
-        chunk: &[u8],
-    ) -> Result<(), SegmentWriteError> {
+impl<'a> Files<'a> {
+    /// None yet, for the command at `created`.
+    pub(super) const fn new(archive: &'a Archive, created: u64) -> Self {
+        Self {
+            archive,
+            created,
+            writers: BTreeMap::new(),
+            made: Vec::new(),
+            breath: None,
+        }
+    }
+
+    /// The same, made within the share of compaction.
+    pub(super) fn resting(mut self) -> Self {
+        self.breath = Some(Breath::new(self.archive.share, Instant::now()));
+        self
+    }
+
+    fn push(&mut self, window: Window, id: SeriesId, chunk: &[u8]) -> Result<(), JobError> {
         let writer = match self.writers.entry(window) {
             Entry::Occupied(entry) => &mut entry.into_mut().1,
             Entry::Vacant(entry) => {
                 let name = format_args!("{}-{}", self.created, window.start);
-                let path = self.library.incoming(name);
+                let path = self.archive.library.incoming(name);
                 let head = SegmentHead {
-                    shard: self.shard,
+                    shard: self.archive.shard,
                     created: self.created,
                     window,
                 };
-                let writer = SegmentWriter::create(&**self.disk, &path, head)
-                    .map_err(SegmentWriteError::Io)?;
+                let writer = SegmentWriter::create(&*self.archive.disk, &path, head)?;
                 &mut entry.insert((path, writer)).1
             }
         };
-        writer.push(id, chunk)
+        writer.push(id, chunk)?;
+        self.rest()
+    }
+
+    /// Rests, if it is time to and no other job waits for this one to end.
+    fn rest(&mut self) -> Result<(), JobError> {
+        let Some(breath) = &mut self.breath else {
+            return Ok(());
+        };
+        let Some(rest) = breath.due(Instant::now()) else {
+            return Ok(());
+        };
+        if read(&self.archive.state).jobs_waiting() <= 1 {
+            self.archive.pace.rest(rest)?;
+        }
+        breath.resume(Instant::now());
+        Ok(())
     }
 
     /// Makes the files durable, puts them in their places, and says what they are.
     pub(super) fn finish(mut self, standing: Standing) -> Result<Vec<SegmentEntry>, JobError> {
-        let mut entries = Vec::with_capacity(self.writers.len());
         while let Some((window, (path, writer))) = self.writers.pop_first() {
             let finished = self.put_in_place(window, &path, writer, standing);
             if finished.is_err() {
                 // The next try begins anew; what cannot be removed now is removed at the next start.
-                drop(self.library.discard(&path));
+                drop(self.archive.library.discard(&path));
             }
-            entries.push(finished?);
+            finished?;
         }
-        Ok(entries)
+        Ok(std::mem::take(&mut self.made))
     }
 
     fn put_in_place(
-        &self,
+        &mut self,
         window: Window,
-        path: &std::path::Path,
+        path: &Path,
         writer: SegmentWriter,
         standing: Standing,
-    ) -> io::Result<SegmentEntry> {
+    ) -> io::Result<()> {
         let written = writer.finish()?;
         let entry = SegmentEntry {
             hash: written.hash,
@@ -95,16 +119,20 @@ impl Files<'_> {
             first: written.first,
             last: written.last,
         };
-        self.library.adopt(path, &entry)?;
-        Ok(entry)
+        self.made.push(entry.clone());
+        self.archive.library.adopt(path, &entry)
     }
 }
 
+/// A job that is done again must not need the room twice.
 impl Drop for Files<'_> {
     fn drop(&mut self) {
-        for (path, _) in self.writers.values() {
-            // Only what could not be finished is left.
-            drop(self.library.discard(path));
+        let library = &self.archive.library;
+        let unfinished = self.writers.values().map(|(path, _)| path.clone());
+        let made = self.made.iter().map(|entry| library.path(entry));
+        for path in unfinished.chain(made) {
+            // What cannot be removed now is removed behind a later job.
+            drop(library.discard(&path));
         }
     }
 }
@@ -119,8 +147,8 @@ pub(super) struct Cutter<'a, 'b> {
     chunk: Columns,
     encoded: Vec<u8>,
     scratch: Scratch,
-    /// What stopped it, if the disk did.
-    pub(super) failed: Option<SegmentWriteError>,
+    /// What stopped it.
+    pub(super) failed: Option<JobError>,
 }
 
 impl<'a, 'b> Cutter<'a, 'b> {
@@ -152,12 +180,13 @@ impl<'a, 'b> Cutter<'a, 'b> {
         encode_with(&self.chunk, &mut self.scratch, &mut self.encoded)
             .expect("what was decoded from valid chunks, and fits one, can be encoded");
         self.chunk = Columns::empty(self.chunk.kind());
-        self.files
-            .push(window, self.id, &self.encoded)
-            .map_err(|error| {
-                self.failed = Some(error);
-                ScanError::Closed
-            })
+        let pushed = self.files.push(window, self.id, &self.encoded);
+        pushed.map_err(|failed| self.give_up(failed))
+    }
+
+    fn give_up(&mut self, failed: JobError) -> ScanError {
+        self.failed = Some(failed);
+        ScanError::Closed
     }
 }
 
@@ -167,8 +196,8 @@ impl Taker for Cutter<'_, '_> {
     }
 
     fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
-        if self.files.is_stopping.load(Ordering::Relaxed) {
-            return Err(ScanError::Closed);
+        if let Err(failed) = self.files.archive.pace.check() {
+            return Err(self.give_up(failed));
         }
         let mut at = from;
         while at < to {

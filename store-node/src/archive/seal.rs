@@ -1,6 +1,5 @@
 //! Makes segments of a generation.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +8,14 @@ use store_wire::message::Order;
 use tokio::time::Instant;
 
 use super::cut::{Cutter, Files, Standing};
+use super::windows::width;
 use super::{Archive, JobError};
 use crate::scan::merge::{Reader, Sweep};
 use crate::scan::{Limits, ScanError};
-use crate::segments::manifest::Window;
+use crate::segments::writer::CHUNKS_MAX;
 use crate::state::Payloads;
 use crate::state::generation::{Change, Generation};
 use crate::state::selection::{Selection, masks};
-
-/// Most segments of one generation: with more windows than that, wider ones are taken.
-const WINDOWS_MAX: usize = 64;
 
 impl Archive {
     /// Writes the segments of `generation`.
@@ -27,15 +24,11 @@ impl Archive {
         generation: &Generation,
         payloads: &dyn Payloads,
     ) -> Result<Change, JobError> {
-        let width = width(generation);
+        let width = width(generation, payloads)?;
         let tombstones = &generation.checkpoint.tombstones;
-        let mut files = self.files(generation.index);
+        let mut files = Files::new(self, generation.index);
         for (id, unsealed) in &generation.series {
-            let at = usize::try_from(id.0).ok();
-            let Some(summary) = at.and_then(|at| generation.checkpoint.series.get(at)) else {
-                unreachable!("every series of a generation is in its checkpoint");
-            };
-            let series = summary.description();
+            let series = generation.description(*id);
             let everything = TimeRange::EVERYTHING;
             let selection = Selection {
                 segments: Vec::new(),
@@ -43,7 +36,10 @@ impl Archive {
                 masks: masks(tombstones, &series.path, everything),
                 hold: Arc::default(),
             };
-            let shape = (width, generation.seal.chunk_readings);
+            // However short chunks were to be, a segment can hold them.
+            let least = unsealed.readings().div_ceil(u64::from(CHUNKS_MAX));
+            let least = u32::try_from(least).unwrap_or(u32::MAX);
+            let shape = (width, generation.seal.chunk_readings.max(least));
             self.cut_series(&mut files, (*id, series), shape, selection, payloads)?;
         }
         let standing = Standing {
@@ -54,18 +50,6 @@ impl Archive {
             removed: Vec::new(),
             added: files.finish(standing)?,
         })
-    }
-
-    /// Files for what the command at `created` makes.
-    pub(super) fn files(&self, created: u64) -> Files<'_> {
-        Files {
-            disk: &self.disk,
-            library: &self.library,
-            shard: self.shard,
-            created,
-            writers: BTreeMap::new(),
-            is_stopping: &self.is_stopping,
-        }
     }
 
     /// Cuts everything that `selection` has of one series, by windows of the width and chunks of the
@@ -96,33 +80,9 @@ impl Archive {
         let swept =
             Sweep::new(reader, everything, Order::Ascending, selection, &limits).run(&mut cutter);
         match (cutter.failed.take(), swept) {
-            (Some(error), _) => Err(error.into()),
+            (Some(failed), _) => Err(failed),
             (None, Err(ScanError::Segment { source, .. })) => Err(source.into()),
-            (None, Err(ScanError::Closed)) => Err(JobError::Stopping),
             (None, swept) => Ok(swept?),
         }
-    }
-}
-
-/// The width of the generation's windows: as the seal says, or doubled until there are few enough.
-fn width(generation: &Generation) -> u64 {
-    let mut width = generation.seal.window;
-    loop {
-        let mut windows = BTreeSet::new();
-        let spans = generation.series.iter().flat_map(|(_, run)| run.spans());
-        for (first, last) in spans {
-            let mut window = Window::of(first, width);
-            while windows.len() <= WINDOWS_MAX {
-                windows.insert(window);
-                if last <= window.last() {
-                    break;
-                }
-                window = Window::of(window.last() + 1, width);
-            }
-        }
-        if windows.len() <= WINDOWS_MAX {
-            return width;
-        }
-        width = width.saturating_mul(2);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 
 use tracing::info;
 
-use super::{Archive, JobError, lock};
+use super::{Archive, JobError, Work, lock};
 use crate::raft::transfer::SegmentStore;
 use crate::scan::read;
 use crate::segments::manifest::Manifest;
@@ -34,7 +34,7 @@ impl Archive {
         manifest: &Manifest,
         payloads: &dyn Payloads,
     ) -> Result<bool, JobError> {
-        let changing = lock(&self.changing);
+        let mut work = lock(&self.work);
         if !self.is_behind(manifest) || !self.missing(&manifest.segments).is_empty() {
             return Ok(false);
         }
@@ -56,8 +56,10 @@ impl Archive {
             segments = manifest.segments.len(),
             "jobs taken over from another member"
         );
-        drop(changing);
-        self.tidy()?;
+        *work = Work {
+            made: None,
+            is_untidy: true,
+        };
         Ok(true)
     }
 }

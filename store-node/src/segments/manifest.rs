@@ -20,6 +20,8 @@ const MAGIC: [u8; 8] = *b"TIDEMANI";
 const VERSION: u32 = 1;
 /// Bytes before the body: magic, version, zeros, length of the body, BLAKE3 of the body.
 const HEADER_BYTES: usize = 56;
+/// What [`write_file_atomically`] puts behind the name of a file that it has not finished.
+const UNFINISHED: &str = ".tmp";
 /// How deep a manifest's CBOR may nest.
 const DEPTH_MAX: usize = 16;
 
@@ -156,10 +158,10 @@ pub struct ManifestId {
     pub jobs_through: u64,
 }
 
-/// Why bytes are not a manifest.
+/// Why a manifest could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// The file could not be read or written.
+    /// The disk refused.
     #[error("{}: {source}", file.display())]
     Disk {
         /// The file.
@@ -167,6 +169,19 @@ pub enum ManifestError {
         /// What the disk says.
         source: std::io::Error,
     },
+    /// What is in the file is not what is to be there.
+    #[error("{}: {source}", file.display())]
+    Refused {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: NotAManifest,
+    },
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAManifest {
     /// A newer program wrote it: use that one.
     #[error("the manifest is of version {found}; this program reads version {VERSION}")]
     Version {
@@ -244,11 +259,9 @@ impl Manifest {
     /// Reads the bytes of a file back.
     ///
     /// # Errors
-    /// See [`ManifestError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
-        let damaged = |reason: &str| ManifestError::Damaged {
-            reason: reason.to_owned(),
-        };
+    /// See [`NotAManifest`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotAManifest> {
+        let damaged = NotAManifest::damaged;
         let (head, body) = bytes
             .split_at_checked(HEADER_BYTES)
             .ok_or_else(|| damaged("it is shorter than its header"))?;
@@ -262,7 +275,7 @@ impl Manifest {
         }
         let version = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
         if version != VERSION {
-            return Err(ManifestError::Version { found: version });
+            return Err(NotAManifest::Version { found: version });
         }
         let mut rest = body;
         let manifest = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH_MAX)
@@ -276,22 +289,26 @@ impl Manifest {
     /// Writes it into `dir`, durably, and removes older ones.
     ///
     /// # Errors
-    /// [`ManifestError::Disk`]; the manifests there before are still there.
+    /// [`ManifestError::Disk`]; it is stored all the same if only removing others failed, and may or
+    /// may not be if it was a sync that failed. Otherwise the manifests there before are still there.
     pub fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), ManifestError> {
-        let at = |file: &Path| {
-            let file = file.to_owned();
-            move |source| ManifestError::Disk { file, source }
-        };
         disk.create_dir_all(dir).map_err(at(dir))?;
         let path = dir.join(self.id().to_string());
         write_file_atomically(disk, &path, &self.encode()).map_err(at(&path))?;
-        for (id, name) in list(disk, dir)? {
-            if id < self.id() {
-                let path = dir.join(name);
-                disk.remove(&path).map_err(at(&path))?;
-            }
-        }
-        disk.sync_dir(dir).map_err(at(dir))
+        remove_others(disk, dir, Some(self.id()))
+    }
+
+    /// As [`load`](Self::load), and makes sure that what was loaded is found again after a power cut:
+    /// the process that wrote it may have ended before it could. What else is there is removed.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and when the disk refuses.
+    pub fn recover(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, ManifestError> {
+        let newest = Self::load(disk, dir)?;
+        disk.create_dir_all(dir).map_err(at(dir))?;
+        disk.sync_dir(dir).map_err(at(dir))?;
+        remove_others(disk, dir, newest.as_ref().map(Self::id))?;
+        Ok(newest)
     }
 
     /// The files of manifests in `dir`, oldest first; all but the last are about to be removed.
@@ -299,8 +316,11 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError::Disk`].
     pub fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, ManifestError> {
-        let files = list(disk, dir)?.into_iter();
-        Ok(files.map(|(_, name)| dir.join(name)).collect())
+        let names = names(disk, dir)?;
+        let ids = names.iter().filter_map(|name| ManifestId::of_name(name));
+        let mut ids: Vec<ManifestId> = ids.collect();
+        ids.sort_unstable();
+        Ok(ids.iter().map(|id| dir.join(id.to_string())).collect())
     }
 
     /// The newest manifest in `dir`, if there is one.
@@ -308,39 +328,81 @@ impl Manifest {
     /// # Errors
     /// When it cannot be read, or is damaged: an older one would not go with the log any more.
     pub fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>, ManifestError> {
-        let Some((_, name)) = list(disk, dir)?.pop() else {
+        let ids = names(disk, dir)?;
+        let Some(newest) = ids
+            .iter()
+            .filter_map(|name| ManifestId::of_name(name))
+            .max()
+        else {
             return Ok(None);
         };
-        let file = dir.join(name);
-        let bytes = read_file(disk, &file).map_err(|source| ManifestError::Disk {
+        let file = dir.join(newest.to_string());
+        let bytes = read_file(disk, &file).map_err(at(&file))?;
+        let refused = |source| ManifestError::Refused {
             file: file.clone(),
             source,
-        })?;
-        Self::decode(&bytes).map(Some).map_err(|error| match error {
-            ManifestError::Damaged { reason } => ManifestError::Damaged {
-                reason: format!("{}: {reason}", file.display()),
-            },
-            other => other,
-        })
+        };
+        let manifest = Self::decode(&bytes).map_err(refused)?;
+        if manifest.id() != newest {
+            let reason = "it is another one than its name says";
+            return Err(refused(NotAManifest::damaged(reason)));
+        }
+        Ok(Some(manifest))
     }
 }
 
-/// The manifests in `dir`, oldest first. Other files are left alone.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(ManifestId, String)>, ManifestError> {
-    let names = match disk.list(dir) {
-        Ok(names) => names,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(source) => {
-            let file = dir.to_owned();
-            return Err(ManifestError::Disk { file, source });
+impl ManifestError {
+    /// The same as an error of the disk, of the same kind.
+    pub(crate) fn into_io(self) -> std::io::Error {
+        let kind = match &self {
+            Self::Disk { source, .. } => source.kind(),
+            Self::Refused { .. } => std::io::ErrorKind::InvalidData,
+        };
+        std::io::Error::new(kind, self)
+    }
+}
+
+impl NotAManifest {
+    fn damaged(reason: &str) -> Self {
+        Self::Damaged {
+            reason: reason.to_owned(),
         }
-    };
-    let mut found: Vec<(ManifestId, String)> = names
-        .into_iter()
-        .filter_map(|name| Some((ManifestId::of_name(&name)?, name)))
-        .collect();
-    found.sort();
-    Ok(found)
+    }
+}
+
+/// Removes older manifests than `newest`, and what was not finished, durably.
+fn remove_others(
+    disk: &dyn Disk,
+    dir: &Path,
+    newest: Option<ManifestId>,
+) -> Result<(), ManifestError> {
+    let mut is_changed = false;
+    for name in names(disk, dir)? {
+        let is_older = ManifestId::of_name(&name).is_some_and(|id| Some(id) < newest);
+        let unfinished = name.strip_suffix(UNFINISHED);
+        if is_older || unfinished.and_then(ManifestId::of_name).is_some() {
+            let path = dir.join(name);
+            disk.remove(&path).map_err(at(&path))?;
+            is_changed = true;
+        }
+    }
+    if is_changed {
+        disk.sync_dir(dir).map_err(at(dir))?;
+    }
+    Ok(())
+}
+
+/// The names in `dir`; none if it does not exist.
+fn names(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, ManifestError> {
+    match disk.list(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(at(dir)),
+    }
+}
+
+fn at(file: &Path) -> impl FnOnce(std::io::Error) -> ManifestError {
+    let file = file.to_owned();
+    move |source| ManifestError::Disk { file, source }
 }
 
 impl ManifestId {

@@ -329,6 +329,12 @@ impl Unsealed {
         }
     }
 
+    /// How many readings, repeated timestamps counted each time.
+    pub(crate) fn readings(&self) -> u64 {
+        let pieces = self.pieces.iter().map(|piece| u64::from(piece.count));
+        pieces.sum::<u64>() + self.head.columns.len() as u64
+    }
+
     /// The spans of the pieces and the head, each the first and last time of a run of readings.
     pub(crate) fn spans(&self) -> impl Iterator<Item = (i64, i64)> {
         let head = (!self.head.columns.is_empty()).then_some(self.head.span);

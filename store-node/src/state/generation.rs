@@ -67,15 +67,11 @@ pub enum Job {
         index: u64,
         /// Which, in ascending order.
         segments: Vec<SegmentId>,
-        /// What was deleted before.
-        tombstones: Arc<[Tombstone]>,
     },
     /// Let segments go that a delete left nothing of.
     Reclaim {
         /// Index of the command.
         index: u64,
-        /// What was deleted, this delete included.
-        tombstones: Arc<[Tombstone]>,
     },
 }
 
@@ -89,6 +85,15 @@ pub struct Change {
 }
 
 impl Generation {
+    /// A series of it.
+    pub(crate) fn description(&self, id: SeriesId) -> &SeriesDescription {
+        let at = usize::try_from(id.0).ok();
+        let Some(summary) = at.and_then(|at| self.checkpoint.series.get(at)) else {
+            unreachable!("every series of a generation is in its checkpoint");
+        };
+        &summary.description
+    }
+
     /// Where the seal stands in the log.
     pub fn position(&self) -> Position {
         let nowhere = || Position {
@@ -104,7 +109,7 @@ impl Job {
     pub fn index(&self) -> u64 {
         match self {
             Self::Seal(generation) => generation.index,
-            Self::Compact { index, .. } | Self::Reclaim { index, .. } => *index,
+            Self::Compact { index, .. } | Self::Reclaim { index } => *index,
         }
     }
 }
@@ -119,11 +124,6 @@ impl SeriesSummary {
             last: self.last.clone(),
             is_uncertain: self.is_uncertain,
         }
-    }
-
-    /// The series.
-    pub const fn description(&self) -> &Arc<SeriesDescription> {
-        &self.description
     }
 }
 

@@ -120,6 +120,13 @@ impl State {
         &self.tombstones
     }
 
+    /// What was deleted by commands up to `index`, which is that of the next job. Tombstones that are
+    /// gone by then make no difference to it, so this is the same on every replica.
+    pub(crate) fn tombstones_through(&self, index: u64) -> &[Tombstone] {
+        let end = self.tombstones.partition_point(|t| t.index <= index);
+        &self.tombstones[..end]
+    }
+
     /// How long readings are kept.
     pub fn retention(&self) -> &[RetentionRule] {
         &self.retention
@@ -149,8 +156,10 @@ impl State {
         let mut segments: Vec<_> = self.segments.iter().filter(kept).cloned().collect();
         segments.extend(change.added.iter().cloned().map(Arc::new));
         self.set_segments(segments);
-        if let Job::Seal(generation) = &job {
-            self.sealed_through = generation.index;
+        match &job {
+            Job::Seal(generation) => self.sealed_through = generation.index,
+            Job::Reclaim { index } => forget_covered(&mut self.tombstones, *index),
+            Job::Compact { .. } => {}
         }
         prune(&mut self.tombstones, &self.segments, self.sealed_through);
         std::mem::take(&mut self.hold)
@@ -196,20 +205,12 @@ impl State {
 
     pub(super) fn compact(&mut self, index: u64, segments: Vec<SegmentId>) -> Outcome {
         if index > self.jobs_through {
-            self.jobs.push_back(Job::Compact {
-                index,
-                segments,
-                tombstones: self.tombstones.as_slice().into(),
-            });
+            self.jobs.push_back(Job::Compact { index, segments });
         }
         Outcome::Compacting
     }
 
     pub(super) fn delete(&mut self, index: u64, pattern: Pattern, range: TimeRange) -> Outcome {
-        let covers = |old: &Tombstone| {
-            old.pattern == pattern && range.from <= old.range.from && old.range.to <= range.to
-        };
-        self.tombstones.retain(|old| !covers(old));
         let mut after = None;
         loop {
             let page = self.registry.page(&pattern, after.as_ref(), PAGE_PATHS);
@@ -230,10 +231,9 @@ impl State {
             range,
         });
         if index > self.jobs_through {
-            self.jobs.push_back(Job::Reclaim {
-                index,
-                tombstones: self.tombstones.as_slice().into(),
-            });
+            self.jobs.push_back(Job::Reclaim { index });
+        } else {
+            forget_covered(&mut self.tombstones, index);
         }
         Outcome::Deleted
     }
@@ -244,8 +244,25 @@ impl State {
     }
 }
 
+/// What is left of `tombstones`, by index, in a manifest that seals all that was before `through`: how
+/// much of it a replica had let go before does not show.
+pub(crate) fn settled(
+    mut tombstones: Vec<Tombstone>,
+    segments: &[Arc<SegmentEntry>],
+    through: u64,
+) -> Vec<Tombstone> {
+    prune(&mut tombstones, segments, through);
+    let mut at = 0;
+    while let Some(index) = tombstones.get(at).map(|tombstone| tombstone.index) {
+        let before = tombstones.len();
+        forget_covered(&mut tombstones, index);
+        at = at + 1 - (before - tombstones.len());
+    }
+    tombstones
+}
+
 /// Takes the tombstones out that no segment needs any more, all before `through` being sealed.
-pub(crate) fn prune(tombstones: &mut Vec<Tombstone>, segments: &[Arc<SegmentEntry>], through: u64) {
+fn prune(tombstones: &mut Vec<Tombstone>, segments: &[Arc<SegmentEntry>], through: u64) {
     tombstones.retain(|tombstone| {
         let span = Span::of(tombstone.range);
         let needs = |entry: &Arc<SegmentEntry>| {
@@ -257,6 +274,22 @@ pub(crate) fn prune(tombstones: &mut Vec<Tombstone>, segments: &[Arc<SegmentEntr
         };
         tombstone.index > through || segments.iter().any(needs)
     });
+}
+
+/// Takes the tombstones out that the later one at `index` makes needless: all jobs up to there are done.
+fn forget_covered(tombstones: &mut Vec<Tombstone>, index: u64) {
+    let at = tombstones.partition_point(|tombstone| tombstone.index < index);
+    let later = tombstones.get(at).filter(|later| later.index == index);
+    let Some(later) = later.cloned() else {
+        return;
+    };
+    let is_covered = |old: &Tombstone| {
+        old.index < index
+            && old.pattern == later.pattern
+            && later.range.from <= old.range.from
+            && old.range.to <= later.range.to
+    };
+    tombstones.retain(|old| !is_covered(old));
 }
 
 impl State {

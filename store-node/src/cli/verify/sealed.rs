@@ -67,7 +67,7 @@ pub(super) fn verify_manifest(
 /// The newest manifest, if a node could start from it.
 fn read_whole(disk: &dyn Disk, dir: &Path) -> Result<Manifest, String> {
     let loaded = Manifest::load(disk, dir).map_err(|error| match error {
-        ManifestError::Damaged { reason } => reason,
+        ManifestError::Refused { source, .. } => source.to_string(),
         other => other.to_string(),
     })?;
     let manifest = loaded.ok_or("it is gone")?;

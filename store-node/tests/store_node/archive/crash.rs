@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 use segment_log::fake::{FakeDisk, Fault};
-use store_node::archive::{JobError, compact};
+use store_node::archive::{JobError, plan::plan};
 use store_node::scan::RangeQuestion;
 use store_wire::message::Order;
 
@@ -17,7 +17,7 @@ use crate::state_model::history::Log;
 use crate::state_model::model::Model;
 
 /// Each draws other parts of what was not synced.
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 3;
 
 /// Work that is to be done on a disk, and what it comes to.
 struct Scenario {
@@ -26,7 +26,10 @@ struct Scenario {
     before: Replica,
     /// How much of the log is applied when the work begins.
     begins: u64,
+    /// Its last entry is a seal, for later.
     log: Log,
+    /// What the log is when the work begins.
+    model_before: Model,
     model: Model,
     work: fn(&Self, &mut Replica) -> Result<(), JobError>,
     /// Every file once all is done.
@@ -35,7 +38,13 @@ struct Scenario {
 
 impl Scenario {
     /// `log` up to `sealed` is settled before the work begins.
-    fn new(log: Log, sealed: u64, work: fn(&Self, &mut Replica) -> Result<(), JobError>) -> Self {
+    fn new(
+        mut log: Log,
+        sealed: u64,
+        begins: u64,
+        work: fn(&Self, &mut Replica) -> Result<(), JobError>,
+    ) -> Self {
+        log.seal(SEAL);
         let mut before = Replica::new();
         before.catch_up_to(&log, sealed);
         before.settle(&log).unwrap();
@@ -45,8 +54,9 @@ impl Scenario {
         Self {
             image: before.disk.power_cut(),
             before,
-            begins: log.last(),
-            model: model(&log),
+            begins,
+            model_before: model(&log, begins),
+            model: model(&log, log.last()),
             log,
             work,
             files: whole.files(),
@@ -66,23 +76,25 @@ impl Scenario {
         (self.work)(self, replica)
     }
 
-    /// It answers right before its jobs are done and after.
+    /// It answers right before its jobs are done and after, and ends with the same files.
     fn check(&self, replica: &mut Replica) {
+        replica.catch_up_to(&self.log, self.log.last() - 1);
+        self.check_answers(replica, &self.model);
+        replica.settle(&self.log).unwrap();
         replica.catch_up(&self.log);
-        self.check_answers(replica);
         replica.settle(&self.log).unwrap();
         replica.assert_tidy();
         assert!(replica.files() == self.files, "other bytes than before");
-        self.check_answers(replica);
+        self.check_answers(replica, &self.model);
     }
 
-    fn check_answers(&self, replica: &Replica) {
+    fn check_answers(&self, replica: &Replica, model: &Model) {
         for question in asked() {
             let found = replica.ask(&self.log, &question).unwrap();
-            assert_eq!(found, self.model.answer(&question), "{question:?}");
+            assert!(found == model.answer(&question), "{question:?}");
         }
         let catalogue = replica.catalogue(&self.log).unwrap();
-        check_catalogue(&catalogue, &self.model);
+        check_catalogue(&catalogue, model);
     }
 
     /// Lets each of `faults` strike at each operation of the work, then calls `check`.
@@ -154,8 +166,10 @@ impl Scenario {
         self.at_every_operation(&[Fault::NoSpace], |mut replica, outcome, is_struck| {
             let is_told = outcome.as_ref().is_err_and(JobError::is_no_space);
             assert_eq!(is_struck, is_told, "{outcome:?}");
-            assert!(!outcome.as_ref().is_err_and(JobError::is_fatal));
-            self.check_answers(&replica);
+            if let Err(refused) = outcome {
+                assert!(!refused.is_fatal());
+                self.check_answers(&replica, &self.model_before);
+            }
             self.work(&mut replica).unwrap();
             self.check(&mut replica);
         });
@@ -186,20 +200,16 @@ impl Scenario {
         }
         replica.disk.set_capacity(Some(most));
         self.work(&mut replica).unwrap();
+        replica.disk.set_capacity(None);
         self.check(&mut replica);
     }
 }
 
-fn asked() -> Vec<RangeQuestion> {
+fn asked() -> [RangeQuestion; 3] {
     let all = everything();
-    let mut asked = vec![
+    [
         RangeQuestion {
             order: Order::Descending,
-            limit: Some(40),
-            ..all.clone()
-        },
-        RangeQuestion {
-            range: range(900, 2_100),
             ..all.clone()
         },
         RangeQuestion {
@@ -208,12 +218,10 @@ fn asked() -> Vec<RangeQuestion> {
         },
         RangeQuestion {
             every: NonZeroU64::new(1_000),
-            order: Order::Descending,
-            ..all.clone()
+            range: range(900, 2_100),
+            ..all
         },
-    ];
-    asked.push(all);
-    asked
+    ]
 }
 
 fn do_jobs(scenario: &Scenario, replica: &mut Replica) -> Result<(), JobError> {
@@ -240,7 +248,8 @@ fn seal() -> Scenario {
     append(&mut log, 3, [100]);
     log.seal(SEAL);
     append_all(&mut log, 2_900..3_300);
-    Scenario::new(log, sealed, do_jobs)
+    let begins = log.last();
+    Scenario::new(log, sealed, begins, do_jobs)
 }
 
 fn compaction() -> Scenario {
@@ -254,10 +263,11 @@ fn compaction() -> Scenario {
     let mut replica = Replica::new();
     replica.catch_up(&log);
     replica.settle(&log).unwrap();
-    let planned = compact::plan(replica.state().segments());
+    let planned = plan(replica.state().segments());
     log.compact(&planned.expect("four segments of a window are enough"));
     append_all(&mut log, 2_900..3_300);
-    Scenario::new(log, sealed, do_jobs)
+    let begins = log.last();
+    Scenario::new(log, sealed, begins, do_jobs)
 }
 
 fn reclaim() -> Scenario {
@@ -267,7 +277,8 @@ fn reclaim() -> Scenario {
     delete(&mut log, "**", i64::MIN, 1_000);
     delete(&mut log, "other/*", 1_000, 1_200);
     delete(&mut log, "none/*", 1_000, 4_000);
-    Scenario::new(log, sealed, do_jobs)
+    let begins = log.last();
+    Scenario::new(log, sealed, begins, do_jobs)
 }
 
 fn install() -> Scenario {
@@ -278,14 +289,11 @@ fn install() -> Scenario {
     log.seal(SEAL);
     let take_over = |scenario: &Scenario, replica: &mut Replica| {
         let mut leader = Replica::new();
-        leader.catch_up(&scenario.log);
+        leader.catch_up_to(&scenario.log, scenario.log.last() - 1);
         leader.settle(&scenario.log)?;
         Ok(replica.install(&leader)?)
     };
-    Scenario {
-        begins: sealed,
-        ..Scenario::new(log, sealed, take_over)
-    }
+    Scenario::new(log, sealed, sealed, take_over)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use sensor_model::{Pattern, TimeRange, Timestamp};
-use store_node::archive::compact;
+use store_node::archive::plan::plan;
 use store_node::command::Seal;
 use store_node::scan::RangeQuestion;
 use store_node::segments::manifest::{ManifestId, RetentionRule, SegmentId};
@@ -173,7 +173,7 @@ impl World {
         self.first.settle(&self.log).unwrap();
         self.note_segments();
         let segments = self.first.state().segments().to_vec();
-        if let Some(planned) = compact::plan(&segments) {
+        if let Some(planned) = plan(&segments) {
             self.log.compact(&planned);
         }
     }
@@ -266,6 +266,8 @@ impl World {
     fn end(mut self, questions: &[RangeQuestion]) {
         self.ask(Which::First, &everything());
         self.ask(Which::Second, &everything());
+        self.take(Act::Seal(Seal::default()));
+        self.second.catch_up(&self.log);
         for which in [Which::First, Which::Second] {
             while self.replica(which).do_next(&self.log).unwrap() {
                 self.note_manifest(which);

@@ -1,6 +1,6 @@
 //! One replica of a shard without consensus: a disk, the state, and the archive, fed from a log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -12,7 +12,7 @@ use sensor_model::Pattern;
 use store_node::archive::{Archive, ArchiveOptions, JobError};
 use store_node::raft::transfer::SegmentStore;
 use store_node::scan::{RangeQuestion, ScanError, Source, catalogue};
-use store_node::segments::manifest::{Manifest, ManifestError, Position};
+use store_node::segments::manifest::{Manifest, ManifestError, Position, SegmentHash};
 use store_node::state::{Outcome, PayloadError, Payloads, State};
 use store_wire::message::SeriesInfo;
 
@@ -63,7 +63,7 @@ impl Replica {
     pub(super) fn reopened(&self, disk: FakeDisk, log: &Log) -> Self {
         let purged = self.purged();
         let mut reopened = Self::open(disk).unwrap();
-        reopened.assert_tidy();
+        reopened.assert_whole();
         assert!(purged <= reopened.applied, "the log was purged too early");
         reopened.purged = AtomicU64::new(purged);
         reopened.catch_up_to(log, self.applied);
@@ -187,17 +187,33 @@ impl Replica {
         files
     }
 
+    /// The manifest and what it lists.
+    fn listed(&self) -> BTreeSet<PathBuf> {
+        let mut listed = BTreeSet::new();
+        if let Some(manifest) = self.archive.manifest() {
+            listed.insert(Path::new(DIR).join(format!("manifests/{}", manifest.id())));
+            let library = self.archive.library();
+            listed.extend(manifest.segments.iter().map(|entry| library.path(entry)));
+        }
+        listed
+    }
+
     /// Nothing lies about but the manifest and what it lists.
     pub(super) fn assert_tidy(&self) {
-        let mut expected: Vec<PathBuf> = Vec::new();
-        if let Some(manifest) = self.archive.manifest() {
-            expected.push(Path::new(DIR).join(format!("manifests/{}", manifest.id())));
-            let library = self.archive.library();
-            expected.extend(manifest.segments.iter().map(|entry| library.path(entry)));
+        let found: BTreeSet<PathBuf> = self.files().into_keys().collect();
+        assert_eq!(found, self.listed());
+    }
+
+    /// Everything listed is there; what else there is, is segments, which may have been fetched.
+    fn assert_whole(&self) {
+        let found: BTreeSet<PathBuf> = self.files().into_keys().collect();
+        let listed = self.listed();
+        let missing: Vec<_> = listed.difference(&found).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        for path in found.difference(&listed) {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            assert!(stem.parse::<SegmentHash>().is_ok(), "{}", path.display());
         }
-        expected.sort();
-        let found: Vec<PathBuf> = self.files().into_keys().collect();
-        assert_eq!(found, expected);
     }
 }
 

@@ -78,17 +78,13 @@ impl Scrub {
     fn next(&self) -> Option<SegmentEntry> {
         let manifest = self.archive.manifest()?;
         let segments = &manifest.segments;
-        let is_behind = |entry: &&SegmentEntry| self.last.is_none_or(|last| entry.hash > last);
-        let behind = segments.iter().filter(is_behind);
-        if let Some(next) = behind.min_by_key(|entry| entry.hash) {
-            return Some(next.clone());
+        let next = next_after(self.last, segments)?;
+        if self.last.is_some_and(|last| next.hash <= last) {
+            let bytes: u64 = segments.iter().map(|entry| entry.bytes).sum();
+            let segments = segments.len();
+            info!(segments, bytes, "every segment was read through");
         }
-        let bytes: u64 = segments.iter().map(|entry| entry.bytes).sum();
-        info!(
-            segments = segments.len(),
-            bytes, "every segment was read through"
-        );
-        segments.iter().min_by_key(|entry| entry.hash).cloned()
+        Some(next.clone())
     }
 
     /// Reads one segment and takes note of that.
@@ -178,6 +174,14 @@ impl Scrub {
     }
 }
 
+/// The segment whose turn it is after `last`: that with the next hash, in the end the first again.
+fn next_after(last: Option<SegmentHash>, segments: &[SegmentEntry]) -> Option<&SegmentEntry> {
+    let is_behind = |entry: &&SegmentEntry| last.is_none_or(|last| entry.hash > last);
+    let behind = segments.iter().filter(is_behind);
+    let next = behind.min_by_key(|entry| entry.hash);
+    next.or_else(|| segments.iter().min_by_key(|entry| entry.hash))
+}
+
 /// The time that `bytes` of `all` have in a round.
 fn share(every: Duration, bytes: u64, all: u64) -> Duration {
     let nanos = every.as_nanos() * u128::from(bytes.min(all)) / u128::from(all.max(1));
@@ -209,6 +213,39 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segments::manifest::Window;
+
+    fn entry(hash: u8) -> SegmentEntry {
+        SegmentEntry {
+            hash: SegmentHash([hash; 32]),
+            bytes: 1,
+            created: 0,
+            order: 0,
+            masked_through: 0,
+            window: Window { start: 0, width: 1 },
+            readings: 1,
+            series: 1,
+            first: 0,
+            last: 0,
+        }
+    }
+
+    #[test]
+    fn each_has_its_turn_whatever_comes_and_goes() {
+        let mut segments = vec![entry(7), entry(3), entry(9)];
+        let mut last = None;
+        let mut turn = |segments: &[SegmentEntry]| {
+            last = next_after(last, segments).map(|next| next.hash);
+            last.map(|hash| hash.0[0])
+        };
+        assert_eq!(turn(&segments), Some(3));
+        segments.remove(1);
+        segments.push(entry(5));
+        segments.push(entry(2));
+        let turns: Vec<_> = (0..5).map(|_| turn(&segments).unwrap()).collect();
+        assert_eq!(turns, [5, 7, 9, 2, 5]);
+        assert_eq!(turn(&[]), None);
+    }
 
     #[test]
     fn a_round_is_shared_by_bytes() {

@@ -72,14 +72,7 @@ impl Asked {
     async fn commit(self, context: &Arc<Context>) -> Result<Token, WireError> {
         let asked = Arc::new(self);
         loop {
-            let waiting = read(&context.state).tombstones().len();
-            if waiting >= TOMBSTONES_MAX {
-                let message = format!(
-                    "{waiting} deletes are not yet worked into the segments, and there may be no more: \
-                     try again later, or delete more with one pattern"
-                );
-                return Err(WireError::overloaded(message, RETRY_AFTER_MS));
-            }
+            check_room(read(&context.state).tombstones().len())?;
             let looking = Arc::clone(&asked);
             let known = reads::blocking(context, move |context| looking.check(context)).await??;
             let (pattern, range) = (&asked.pattern, asked.range);
@@ -168,5 +161,30 @@ impl Asked {
 
     const fn limits(&self) -> Limits {
         reads::limits(self.deadline)
+    }
+}
+
+/// Whether one more may wait beside so many deletes.
+fn check_room(waiting: usize) -> Result<(), WireError> {
+    if waiting < TOMBSTONES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "{waiting} deletes are not yet worked into the segments, and there may be no more: try again \
+         later, or delete more with one pattern"
+    );
+    Err(WireError::overloaded(message, RETRY_AFTER_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_delete_that_fits_is_taken_and_one_more_put_off() {
+        assert!(check_room(TOMBSTONES_MAX - 1).is_ok());
+        let refused = check_room(TOMBSTONES_MAX).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Overloaded);
+        assert!(refused.retry_after_ms.is_some());
     }
 }

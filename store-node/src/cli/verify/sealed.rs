@@ -102,7 +102,7 @@ pub(super) fn verify_segments(
         let entry = listed.remove(&file);
         if entry.is_none() && matches!(listing, Listing::Known(_)) {
             print(format!(
-                "note     {}: no manifest lists it; the next start removes it",
+                "note     {}: no manifest lists it; it goes when the next one is written",
                 file.display()
             ));
             continue;

@@ -177,7 +177,7 @@ fn refusal(address: &str, error: WireError) -> Refusal {
             failure: error.into(),
         },
         // The node waited for the commit and gave up, which does not undo it.
-        ErrorCode::Unknown | ErrorCode::Timeout => unknown(address, &error.message),
+        ErrorCode::Unknown => unknown(address, &error.message),
         _ => Refusal::Final(error.into()),
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn verify_manifest(
                 manifest.series.len(),
                 manifest.segments.len()
             ));
-            (Listing::Known(Some(manifest)), 0)
+            (Listing::Known(Some(Box::new(manifest))), 0)
         }
         Err(reason) => {
             let (end, file) = (end_of(disk, &file), file.display());

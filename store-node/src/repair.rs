@@ -18,11 +18,11 @@ use crate::archive::Archive;
 use crate::raft::Replica;
 use crate::raft::types::OnFatal;
 use crate::segments::library::Damage;
-use crate::segments::manifest::SegmentHash;
+use crate::segments::manifest::{ManifestId, SegmentHash};
 
 /// How often it is looked for damage that somebody has found.
 const TICK: Duration = Duration::from_secs(1);
-/// How often it is looked for files that are missing.
+/// How often it is looked for files that are missing, beside after each job.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long to wait at most before a segment that nobody could give is asked for again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -55,7 +55,7 @@ impl Repair {
     pub(crate) async fn run(self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looked = None::<Instant>;
+        let mut looked = None::<(Instant, Option<ManifestId>)>;
         let mut patience = Patience {
             again: Instant::now(),
             pause: TICK,
@@ -63,8 +63,10 @@ impl Repair {
         };
         loop {
             ticks.tick().await;
-            if looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
-                looked = Some(Instant::now());
+            let manifest = self.archive.manifest().map(|manifest| manifest.id());
+            let is_due = |(at, of): (Instant, _)| at.elapsed() >= LOOK_EVERY || of != manifest;
+            if looked.is_none_or(is_due) {
+                looked = Some((Instant::now(), manifest));
                 self.look().await;
             }
             let ailing = self.archive.ailing();

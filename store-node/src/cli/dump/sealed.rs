@@ -69,6 +69,9 @@ fn print_series(out: &mut impl Write, id: usize, record: &SeriesRecord) -> io::R
         write!(out, " {key}={value:?}")?;
     }
     write!(out, ": {} readings", record.count)?;
+    if record.is_uncertain {
+        write!(out, ", less what was deleted")?;
+    }
     if let (Some(first), Some(last)) = (record.first, &record.last) {
         write!(
             out,

@@ -256,7 +256,8 @@ async fn a_write_waits_for_an_election_within_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_without_an_answer_is_unknown_and_never_repeated() {
-    let outcomes: [(ErrorCode, fn() -> Vec<Step>); 4] = [
+    type Outcome = fn() -> Vec<Step>;
+    let outcomes: [(ErrorCode, Outcome); 4] = [
         (ErrorCode::Unknown, || vec![Step::Cut]),
         (ErrorCode::Unknown, || vec![Step::Hang]),
         (ErrorCode::Unknown, || failed(ErrorCode::Unknown)),

@@ -9,7 +9,8 @@ use sensor_model::{
 };
 use store_wire::message::{Order, SeriesInfo};
 
-use super::merge::{Reader, Sweep};
+use super::merge::Sweep;
+use super::reader::Reader;
 use super::{Flow, Limits, Matched, ScanError, Source, Taker, read};
 use crate::state::State;
 

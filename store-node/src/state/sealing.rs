@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use sensor_model::{Pattern, SeriesId, TimeRange};
 
-use super::chunks::{SeriesReadings, Span, Unsealed};
+use super::chunks::Unsealed;
 use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
 use super::nodes::Nodes;
+use super::pieces::Span;
 use super::producers::Producers;
+use super::readings::SeriesReadings;
 use super::registry::Registry;
 use super::selection::{Selection, masks};
 use super::{Fresh, Outcome, State};

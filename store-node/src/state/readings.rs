@@ -6,6 +6,7 @@ use sensor_model::{Columns, Kind, Reading, TimeRange};
 
 use super::chunks::{Buffers, Unsealed};
 use super::pieces::{Piece, Place, Span};
+use crate::segments::manifest::Uncertain;
 
 /// The readings of one series, as far as they are not sealed, and what is known of all of them.
 #[derive(Debug, PartialEq)]
@@ -14,8 +15,7 @@ pub struct SeriesReadings {
     pub(super) count: u64,
     pub(super) first: Option<i64>,
     pub(super) last: Option<Reading>,
-    /// Whether a delete may have taken the first or the last reading.
-    pub(super) is_uncertain: bool,
+    pub(super) uncertain: Uncertain,
 }
 
 impl SeriesReadings {
@@ -26,7 +26,10 @@ impl SeriesReadings {
             count: 0,
             first: None,
             last: None,
-            is_uncertain: false,
+            uncertain: Uncertain {
+                first: false,
+                last: false,
+            },
         }
     }
 
@@ -47,8 +50,8 @@ impl SeriesReadings {
 
     /// Whether a delete may have taken [`first`](Self::first) or [`last`](Self::last): then only a
     /// scan can say what they are.
-    pub const fn is_uncertain(&self) -> bool {
-        self.is_uncertain
+    pub const fn uncertain(&self) -> Uncertain {
+        self.uncertain
     }
 
     /// What is not sealed.
@@ -70,7 +73,7 @@ impl SeriesReadings {
             last: chunk.last_time().as_nanos(),
         };
         if self.is_latest(span.last) {
-            self.last = Some(chunk.statistics().last);
+            self.set_last(Some(chunk.statistics().last));
         }
         self.note(span, chunk.count());
         let piece = Piece {
@@ -97,7 +100,7 @@ impl SeriesReadings {
         }
         let Some(latest) = latest else { return };
         if self.is_latest(span.last) {
-            self.last = readings.reading(latest);
+            self.set_last(readings.reading(latest));
         }
         self.note(span, readings.len());
         self.unsealed.add_readings(order, readings, span, buffers);
@@ -109,7 +112,8 @@ impl SeriesReadings {
         self.unsealed.part(span, buffers);
         let takes = |time: Option<i64>| time.is_some_and(|time| span.holds(time));
         let last = self.last.as_ref().map(|last| last.timestamp.as_nanos());
-        self.is_uncertain |= takes(self.first) || takes(last);
+        self.uncertain.first |= takes(self.first);
+        self.uncertain.last |= takes(last);
     }
 
     /// Whether a reading at `time`, committed now, is the latest.
@@ -119,9 +123,18 @@ impl SeriesReadings {
             .is_none_or(|last| time >= last.timestamp.as_nanos())
     }
 
+    /// Whatever was deleted before, this is the latest now.
+    fn set_last(&mut self, last: Option<Reading>) {
+        self.last = last;
+        self.uncertain.last = false;
+    }
+
     fn note(&mut self, span: Span, readings: usize) {
         self.count += readings as u64;
-        self.first = Some(self.first.map_or(span.first, |first| first.min(span.first)));
+        if self.first.is_none_or(|first| span.first <= first) {
+            self.first = Some(span.first);
+            self.uncertain.first = false;
+        }
     }
 }
 
@@ -170,5 +183,31 @@ mod tests {
         add_chunk(&mut series, 2, -50..51);
         assert_eq!(last(&series), "500");
         assert_eq!((series.first(), series.count()), (Some(-100), 204));
+    }
+
+    #[test]
+    fn a_delete_makes_uncertain_what_it_may_have_taken_until_something_lies_beyond() {
+        let range = |from, to| TimeRange {
+            from: sensor_model::Timestamp::from_nanos(from),
+            to: sensor_model::Timestamp::from_nanos(to),
+        };
+        let mut series = SeriesReadings::new(Kind::I64);
+        let delete = |series: &mut SeriesReadings, from, to| {
+            series.note_deleted(range(from, to), &mut Buffers::default());
+            (series.uncertain().first, series.uncertain().last)
+        };
+        add_chunk(&mut series, 1, 100..200);
+        assert_eq!(delete(&mut series, 101, 199), (false, false));
+        assert_eq!(delete(&mut series, 0, 101), (true, false));
+        assert_eq!(delete(&mut series, 199, 200), (true, true));
+        let uncertain =
+            |series: &SeriesReadings| (series.uncertain().first, series.uncertain().last);
+        add_one(&mut series, 198, 1);
+        assert_eq!(uncertain(&series), (true, true));
+        add_one(&mut series, 199, 2);
+        assert_eq!(uncertain(&series), (true, false));
+        assert_eq!(last(&series), "2");
+        add_chunk(&mut series, 2, 100..170);
+        assert_eq!(uncertain(&series), (false, false));
     }
 }

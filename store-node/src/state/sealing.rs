@@ -42,7 +42,7 @@ impl State {
                 count: record.count,
                 first: record.first,
                 last: record.last.clone(),
-                is_uncertain: record.is_uncertain,
+                uncertain: record.uncertain,
             });
         }
         let mut state = Self {
@@ -165,7 +165,7 @@ impl State {
             count: readings.count,
             first: readings.first,
             last: readings.last.clone(),
-            is_uncertain: readings.is_uncertain,
+            uncertain: readings.uncertain,
         };
         let checkpoint = Checkpoint {
             total: self.total,

@@ -55,7 +55,10 @@ pub fn router_with(client: Client, terms: Terms) -> Router {
         .route("/range", get(range::range))
         .route("/last", get(last::last))
         .route("/series", get(series::series))
-        .route("/readings", axum::routing::post(readings::write))
+        .route(
+            "/readings",
+            axum::routing::post(readings::write).delete(readings::delete),
+        )
         .route("/cluster", get(cluster::cluster))
         .method_not_allowed_fallback(Problem::method_not_allowed)
         .fallback(unknown_route)

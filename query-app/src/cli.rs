@@ -9,6 +9,7 @@ mod output;
 mod usage;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,10 @@ enum Command {
     Series(commands::series::SeriesArgs),
     /// Writes one reading and prints the token of its commit
     Put(commands::put::PutArgs),
+    /// Takes readings away, after asking
+    Delete(commands::delete::DeleteArgs),
+    /// How long readings are kept; for operators
+    Retention(commands::retention::RetentionArgs),
     /// How the nodes of the cluster are
     Status(commands::status::StatusArgs),
     /// Changes who belongs to the cluster; for operators
@@ -138,6 +143,7 @@ fn init_tracing(asked: &Asked) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
 
@@ -147,6 +153,8 @@ enum Asked {
     Last(sensor_model::Pattern),
     Series(commands::series::SeriesCommand),
     Put(crate::client::batch::LooseReading),
+    Delete(commands::delete::DeleteCommand),
+    Retention(commands::retention::RetentionCommand),
     Status,
     Change(store_wire::message::ClusterChange),
     Serve(std::net::SocketAddr),
@@ -159,6 +167,8 @@ impl Command {
             Self::Last(args) => Asked::Last(args.checked()?),
             Self::Series(args) => Asked::Series(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
+            Self::Delete(args) => Asked::Delete(args.checked()?),
+            Self::Retention(args) => Asked::Retention(args.checked()?),
             Self::Status(_) => Asked::Status,
             Self::Cluster(args) => Asked::Change(args.checked()?),
             Self::Serve(args) => Asked::Serve(args.checked()?),
@@ -173,6 +183,8 @@ impl Asked {
             Self::Last(pattern) => commands::last::run(pattern, context).await,
             Self::Series(command) => commands::series::run(command, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,
+            Self::Delete(command) => commands::delete::run(command, context).await,
+            Self::Retention(command) => commands::retention::run(command, context).await,
             Self::Status => commands::status::run(context).await,
             Self::Change(change) => commands::cluster::run(change, context).await,
             Self::Serve(http) => commands::serve::run(http, context).await,

@@ -13,6 +13,7 @@ mod leader;
 mod race;
 mod rows;
 pub mod targets;
+pub mod upkeep;
 mod write;
 
 use std::collections::HashMap;

@@ -4,11 +4,13 @@
 //! whole answer is there; the same code serves the command line and the HTTP API. Values print so
 //! that reading them back gives the same bits, in every form but the table's control characters.
 
+pub mod committed;
 pub mod csv;
 pub mod json;
 pub mod lists;
 pub mod ndjson;
 pub mod nodes;
+pub mod retention;
 pub mod table;
 pub mod time_text;
 pub mod tree;

@@ -3,6 +3,8 @@
 //! Both surfaces build the same questions here, so both refuse the same things in the same words,
 //! before anything is sent to a store. How a question is answered is [`crate::client`]'s concern.
 
+pub mod upkeep;
+
 use std::time::Duration;
 
 use sensor_model::duration::{format_duration, parse_duration};

@@ -19,6 +19,7 @@
 //! A crash before step 3 leaves files that nobody lists, which are removed after the next job; this one is
 //! done again from the log, to the same bytes.
 
+mod care;
 mod compact;
 mod cut;
 mod error;
@@ -26,6 +27,7 @@ mod fetching;
 mod pace;
 pub mod plan;
 mod seal;
+mod takeover;
 mod windows;
 
 use std::io;
@@ -79,6 +81,7 @@ pub struct Archive {
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    findings: Mutex<care::Findings>,
     pace: Pace,
     /// Of compaction.
     share: Share,
@@ -135,6 +138,7 @@ impl Archive {
             work: Mutex::default(),
             readers: Mutex::default(),
             kept: Mutex::default(),
+            findings: Mutex::default(),
             pace: Pace::default(),
             share: Share::HALF,
         })

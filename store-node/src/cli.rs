@@ -41,10 +41,20 @@ enum Command {
     /// Read every byte of a stopped node's data folder back; names whatever is wrong
     #[command(after_help = "Example:\n  store-node verify --data /var/lib/tidemark")]
     Verify(Data),
-    /// Print what a stopped node's log holds, as text
-    #[command(after_help = "Example:\n  store-node dump --data /var/lib/tidemark | less")]
-    Dump(Data),
+    /// Print what is in a stopped node's segments, as text
+    #[command(after_help = DUMP_EXAMPLE)]
+    Dump {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        choice: dump::Choice,
+    },
 }
+
+const DUMP_EXAMPLE: &str = "Examples:
+  store-node dump --data /var/lib/tidemark | less
+  store-node dump --data /var/lib/tidemark --series 'plant/*/temperature' --chunks
+  store-node dump --data /var/lib/tidemark --log";
 
 const RUN_EXAMPLE: &str = "Example, the first of three:
   store-node run --id 1 --data /var/lib/tidemark --identity /etc/tidemark/identity \\
@@ -80,7 +90,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Ca { command } => ca::run(command),
         Command::Run(settings) => run::run(*settings),
         Command::Verify(Data { data }) => verify::run(&data),
-        Command::Dump(Data { data }) => dump::run(&data),
+        Command::Dump { data, choice } => dump::run(&data.data, &choice),
     }
 }
 

@@ -70,6 +70,9 @@ pub enum Command<'a> {
         pattern: Pattern,
         /// In which time; it holds an instant.
         range: TimeRange,
+        /// If given: only if all series that match are among the first so many. Whoever asked knew
+        /// of these, and may write them.
+        known: Option<u64>,
     },
     /// How long readings are kept from now on, in place of what was set before.
     SetRetention {
@@ -188,9 +191,14 @@ pub fn compact(segments: &[SegmentId]) -> Bytes {
     tagged_cbor(COMPACT, &segments)
 }
 
-/// The bytes of [`Command::Delete`].
+/// The bytes of [`Command::Delete`], of whatever matches.
 pub fn delete(pattern: &Pattern, range: TimeRange) -> Bytes {
-    tagged_cbor(DELETE, &(pattern, range))
+    delete_known(pattern, range, None)
+}
+
+/// The bytes of [`Command::Delete`].
+pub fn delete_known(pattern: &Pattern, range: TimeRange, known: Option<u64>) -> Bytes {
+    tagged_cbor(DELETE, &(pattern, range, known))
 }
 
 /// The bytes of [`Command::SetRetention`].
@@ -260,8 +268,8 @@ impl<'a> Command<'a> {
             }
             SEAL => {
                 let seal: Seal = from_cbor(body)?;
-                let is_chunk =
-                    (1..=column_codec::READINGS_MAX as u32).contains(&seal.chunk_readings);
+                let readings = seal.chunk_readings as usize;
+                let is_chunk = (1..=column_codec::READINGS_MAX).contains(&readings);
                 ensure(seal.window > 0, "a window has no width")?;
                 ensure(is_chunk, "a chunk cannot have so many readings")?;
                 Ok(Self::Seal(seal))
@@ -278,9 +286,13 @@ impl<'a> Command<'a> {
                 Ok(Self::Compact { segments })
             }
             DELETE => {
-                let (pattern, range): (Pattern, TimeRange) = from_cbor(body)?;
+                let (pattern, range, known): (Pattern, TimeRange, Option<u64>) = from_cbor(body)?;
                 ensure(range.from < range.to, "the range holds no instant")?;
-                Ok(Self::Delete { pattern, range })
+                Ok(Self::Delete {
+                    pattern,
+                    range,
+                    known,
+                })
             }
             SET_RETENTION => {
                 let rules: Vec<RetentionRule> = from_cbor(body)?;
@@ -438,6 +450,26 @@ mod tests {
                 Command::Append(Append { position, batch })
             );
         }
+
+        let pattern = Pattern::new("plant/**").unwrap();
+        let range = TimeRange::EVERYTHING;
+        for known in [None, Some(7)] {
+            let payload = delete_known(&pattern, range, known);
+            let pattern = pattern.clone();
+            let deleted = Command::Delete {
+                pattern,
+                range,
+                known,
+            };
+            assert_eq!(Command::parse(&payload).unwrap(), deleted);
+        }
+
+        let rules = vec![RetentionRule { pattern, keep: 1 }];
+        let payload = set_retention(&rules);
+        assert_eq!(
+            Command::parse(&payload).unwrap(),
+            Command::SetRetention { rules }
+        );
     }
 
     #[test]
@@ -447,6 +479,8 @@ mod tests {
             open_producer("device/a"),
             claim_node(4, None),
             claim_node(4, Some(Uuid::from_u128(7))),
+            delete(&Pattern::everything(), TimeRange::EVERYTHING),
+            set_retention(&[]),
             append(None),
             append(Some(&POSITION)),
         ];

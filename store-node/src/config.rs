@@ -58,6 +58,10 @@ pub struct Config {
     pub seal_after: Duration,
     /// Bytes of segments' directories and entries kept in memory.
     pub segment_cache_bytes: usize,
+    /// Bytes a second at which segments are read through in the background; 0 for never.
+    pub scrub_rate: u64,
+    /// How long it takes at least until each segment was read through.
+    pub scrub_every: Duration,
     /// How long shutting down may wait for what is on its way.
     pub drain_timeout: Duration,
 }
@@ -98,6 +102,8 @@ impl Config {
             seal_bytes: 64 << 20,
             seal_after: Duration::from_secs(3600),
             segment_cache_bytes: 32 << 20,
+            scrub_rate: 8 << 20,
+            scrub_every: Duration::from_secs(86_400),
             drain_timeout: Duration::from_secs(5),
         }
     }
@@ -139,6 +145,8 @@ impl Config {
             "32MiB",
             bytes,
         );
+        let scrub_rate = check.or("scrub-rate", settings.scrub_rate.as_ref(), "8MiB", rate);
+        let scrub_every = check.or("scrub-every", settings.scrub_every.as_ref(), "1d", duration);
         let drain = check.or(
             "drain-timeout",
             settings.drain_timeout.as_ref(),
@@ -169,6 +177,9 @@ impl Config {
         if seal_after.is_some_and(|after| after < Duration::from_secs(1)) {
             check.problem("--seal-after must be at least 1s");
         }
+        if scrub_every.is_some_and(|every| every < Duration::from_secs(1)) {
+            check.problem("--scrub-every must be at least 1s");
+        }
         if drain.is_some_and(|drain| drain > Duration::from_secs(8)) {
             check.problem("--drain-timeout must be at most 8s: a node ends within 10s of SIGTERM");
         }
@@ -190,6 +201,8 @@ impl Config {
                 seal_bytes: seal?,
                 seal_after: seal_after?,
                 segment_cache_bytes: cache?,
+                scrub_rate: scrub_rate?,
+                scrub_every: scrub_every?,
                 drain_timeout: drain?,
             })
         })();
@@ -348,6 +361,14 @@ fn size(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|error: sensor_model::size::SizeError| error.to_string())?;
     Ok(size.0)
+}
+
+/// Bytes a second; 0 and `off` for none.
+fn rate(text: &str) -> Result<u64, String> {
+    match text.trim() {
+        "0" | "off" => Ok(0),
+        text => size(text).map_err(|reason| format!("{reason}; 0 turns it off")),
+    }
 }
 
 fn bytes(text: &str) -> Result<usize, String> {

@@ -127,6 +127,12 @@ fn set_gauges(status: &NodeStatus) {
     set("tidemark_log_first_index", status.log_first.unwrap_or(0));
     set("tidemark_log_last_index", status.log_last.unwrap_or(0));
     set("tidemark_snapshot_index", status.last_snapshot.unwrap_or(0));
+    set("tidemark_segments", status.segments);
+    set("tidemark_segment_bytes", status.segment_bytes);
+    set("tidemark_unsealed_bytes", status.unsealed_bytes);
+    set("tidemark_jobs_waiting", status.jobs_waiting);
+    let ailing = status.damaged_segments.len() as u64;
+    set("tidemark_segments_unrepaired", ailing);
     set("tidemark_uptime_ms", status.uptime_ms);
     if let Some(age) = status.age_ms {
         set("tidemark_age_ms", age);

@@ -2,8 +2,9 @@
 //!
 //! A read first waits until this replica is as fresh as was asked ([`freshness`]), then says how fresh
 //! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
-//! way of a batch without a name ([`write`]), a change of the membership by an operator that of
-//! [`change`]. What the peer's certificate does not let it read does
+//! way of a batch without a name ([`write`]); deletes ([`delete`]) and rules of retention
+//! ([`retention`]) are commands of their own, and so is a change of the membership by an operator
+//! ([`change`]). What the peer's certificate does not let it read does
 //! not exist for it.
 //!
 //! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a connection has as
@@ -11,8 +12,10 @@
 //! answer is given up as soon as nobody reads it.
 
 mod change;
+mod delete;
 mod freshness;
 mod reads;
+mod retention;
 mod write;
 
 use std::sync::Arc;
@@ -25,11 +28,13 @@ use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
 use store_wire::identity::PeerIdentity;
 use store_wire::message::{ErrorCode, Request, Response, WireError};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::ingest::refusal::propose_error;
 use crate::node::Context;
+use crate::raft::Proposed;
 
 use reads::Read;
 
@@ -179,6 +184,24 @@ async fn respond(
             let changed = change::change(&context.replica, peer, &change, deadline).await?;
             return Ok(sender.send(&changed, &[]).await?);
         }
+        Request::Delete {
+            pattern,
+            range,
+            intent,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            let deleted = delete::delete(context, peer, pattern, range, intent, deadline).await?;
+            return Ok(sender.send(&deleted, &[]).await?);
+        }
+        Request::Retention {
+            request,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            let answer = retention::retention(context, peer, request, deadline).await?;
+            return Ok(sender.send(&answer, &[]).await?);
+        }
         Request::Range {
             pattern,
             range,
@@ -209,6 +232,34 @@ async fn respond(
     reads::answer(sender, read, peer, context, deadline).await
 }
 
+/// Commits a command and waits until it is applied.
+///
+/// # Cancel safety
+/// It may be committed when the future is dropped.
+///
+/// # Errors
+/// All but [`ErrorCode::Unknown`] mean that it was not committed.
+async fn proposed(
+    context: &Context,
+    payload: Bytes,
+    deadline: Instant,
+) -> Result<Proposed, WireError> {
+    let replica = &context.replica;
+    let reserved = timeout_at(deadline, replica.reserve(payload.len())).await;
+    let reserved = reserved.map_err(|_| {
+        let late = "nothing was changed in the time allowed";
+        WireError::new(ErrorCode::Timeout, late)
+    })?;
+    let reservation = reserved.map_err(propose_error)?;
+    let proposed = timeout_at(deadline, replica.propose_reserved(reservation, payload)).await;
+    let proposed = proposed.map_err(|_| {
+        let unknown =
+            "it was sent on, and did not end in the time allowed: look before repeating it";
+        WireError::new(ErrorCode::Unknown, unknown)
+    })?;
+    proposed.map_err(propose_error)
+}
+
 fn deadline(timeout_ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(timeout_ms).min(TIMEOUT_MAX)
 }
@@ -222,5 +273,7 @@ const fn verb(request: &Request) -> &'static str {
         Request::Write { .. } => "write",
         Request::Status => "status",
         Request::Change { .. } => "change",
+        Request::Delete { .. } => "delete",
+        Request::Retention { .. } => "retention",
     }
 }

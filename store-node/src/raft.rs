@@ -14,8 +14,8 @@
 //!   `link.rs` keeps them connected;
 //! - `formation.rs` makes a cluster out of blank nodes, once; `joining.rs` brings a node to a running
 //!   one, which `admission.rs` answers;
-//! - `membership.rs` changes who belongs to it, `leadership.rs` who leads, `steward.rs` what is to be
-//!   done about both without being asked;
+//! - `members.rs` sees who belongs to it, `membership.rs` changes that, `leadership.rs` who leads,
+//!   `steward.rs` does what is to be done about both without being asked;
 //! - `consensus.rs` starts all of it and stops it in order.
 
 mod admission;
@@ -28,6 +28,7 @@ pub mod joining;
 mod leadership;
 pub mod link;
 pub mod log_store;
+pub mod members;
 pub mod membership;
 pub mod message;
 pub mod network;
@@ -45,6 +46,7 @@ pub mod steward;
 pub mod transfer;
 pub mod types;
 
-pub use membership::{ChangeError, Fence, Membership};
+pub use members::{Fence, Membership};
+pub use membership::ChangeError;
 pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};
 pub use replica::{ReadError, Replica, WaitError};

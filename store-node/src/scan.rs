@@ -17,6 +17,7 @@ pub mod catalogue;
 pub mod merge;
 pub(crate) mod reader;
 pub mod rows;
+pub mod tally;
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

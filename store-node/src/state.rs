@@ -145,6 +145,11 @@ pub enum Outcome {
     Compacting,
     /// The readings are no longer seen.
     Deleted,
+    /// A series matches that whoever deletes did not know of: nothing was changed.
+    Unforeseen {
+        /// The series.
+        path: SeriesPath,
+    },
     /// The rules are in force.
     RetentionSet,
     /// The command is not one that a correct leader proposes: nothing was changed.
@@ -250,7 +255,18 @@ impl State {
             Ok(Command::Append(append)) => self.append(index, payload, &append),
             Ok(Command::Seal(seal)) => self.seal(index, seal),
             Ok(Command::Compact { segments }) => self.compact(index, segments),
-            Ok(Command::Delete { pattern, range }) => self.delete(index, pattern, range),
+            Ok(Command::Delete {
+                pattern,
+                range,
+                known,
+            }) => {
+                let newer = known.and_then(|known| self.registry.newer(known, &pattern));
+                if let Some(series) = newer {
+                    let path = series.path.clone();
+                    return Outcome::Unforeseen { path };
+                }
+                self.delete(index, pattern, range)
+            }
             Ok(Command::SetRetention { rules }) => {
                 self.retention = rules;
                 Outcome::RetentionSet

@@ -4,6 +4,8 @@
 //! What the leader decides depends on clocks and sizes here and now. That is fine: it goes through the
 //! log, and what it comes to depends on the log alone.
 
+pub(crate) mod preview;
+
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -66,11 +68,15 @@ pub async fn work(
             }
         };
         let is_more = match done {
-            Ok(Ok(is_more)) => is_more,
+            Ok(Ok(is_more)) => {
+                archive.note_hindrance(false);
+                is_more
+            }
             Ok(Err(JobError::Stopping)) => return,
             Ok(Err(JobError::Superseded)) => true,
             Ok(Err(failed)) => {
                 let line = failed.to_string();
+                archive.note_hindrance(failed.is_of_reading());
                 if failed.is_fatal() {
                     on_fatal.report(&format!("{line}: the node stops"));
                     return;
@@ -118,7 +124,7 @@ impl Upkeep {
         let mut ticks = interval(DECIDE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fresh_since = None;
-        let mut retained = None::<Instant>;
+        let mut retained = None::<(Instant, Vec<RetentionRule>)>;
         loop {
             ticks.tick().await;
             if !self.replica.is_leader() {
@@ -144,13 +150,20 @@ impl Upkeep {
                 self.propose(command::seal(&Seal::default())).await;
             } else if let Some(segments) = self.to_compact().await {
                 self.propose(command::compact(&segments)).await;
-            } else if retained.is_none_or(|at| at.elapsed() >= RETAIN_EVERY) {
-                retained = Some(Instant::now());
+            } else if self.is_to_retain(retained.as_ref()) {
+                retained = Some((Instant::now(), read(&self.state).retention().to_vec()));
                 for delete in self.overdue() {
                     self.propose(delete).await;
                 }
             }
         }
+    }
+
+    /// Whether it is to be looked for what is overdue: from time to time, and when the rules change.
+    fn is_to_retain(&self, last: Option<&(Instant, Vec<RetentionRule>)>) -> bool {
+        last.is_none_or(|(at, rules)| {
+            at.elapsed() >= RETAIN_EVERY || read(&self.state).retention() != rules
+        })
     }
 
     async fn propose(&self, command: Bytes) {

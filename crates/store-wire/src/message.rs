@@ -8,11 +8,13 @@ mod cluster;
 mod ingest;
 mod query;
 mod status;
+mod upkeep;
 
 pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
 pub use query::{Freshness, Order, Request, Response, SeriesInfo};
-pub use status::{Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use status::{DamagedSegment, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use upkeep::{Intent, Overdue, RetentionRequest, RetentionRule};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,7 @@ pub enum ErrorCode {
     NoLeader,
     /// This replica is not as fresh as was asked.
     Stale,
-    /// The time allowed ran out. A read had no effect.
+    /// The time allowed ran out before anything was changed.
     Timeout,
     /// The disk is full: writes are refused while reads go on.
     NoSpace,
@@ -90,7 +92,7 @@ impl ErrorCode {
 
     /// Whether it is certain that nothing was changed.
     pub const fn had_no_effect(self) -> bool {
-        !matches!(self, Self::Unknown | Self::Timeout | Self::Internal)
+        !matches!(self, Self::Unknown | Self::Internal)
     }
 }
 

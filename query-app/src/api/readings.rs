@@ -1,18 +1,23 @@
 //! `POST /api/v1/readings`: writes a JSON array of `{path, timestamp, value, unit?, kind?}`.
+//! `DELETE /api/v1/readings?match=&from=&to=`: deletes what the series that match have in the range.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use sensor_model::{Kind, SeriesPath, Timestamp, Unit};
+use sensor_model::{Kind, SeriesPath, Timestamp, Token, Unit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store_wire::message::ErrorCode;
 
 use crate::api::ApiState;
+use crate::api::parameters::Parameters;
 use crate::api::problem::Problem;
 use crate::client::batch::{Literal, LooseReading};
 use crate::failure::Failure;
+use crate::format::Format;
+use crate::format::committed::committed;
+use crate::question::upkeep::DeleteQuestion;
 
 /// One reading as posted. Numbers are kept as text, so that none is rounded on the way.
 #[derive(Deserialize)]
@@ -41,17 +46,31 @@ pub(super) async fn write(
     let body = body.await.map_err(|_| Problem::slow_body())??;
     let readings = parse(&body, state.client.now())?;
     let written = state.client.write(readings, &state.terms).await?;
-    let token = written.token.to_string();
-    let body = format!(
-        "{{\"token\":\"{token}\",\"written\":{}}}\n",
-        written.readings
-    );
+    Ok(answer(written.token, &[("written", written.readings)]))
+}
+
+pub(super) async fn delete(State(state): State<ApiState>, uri: Uri) -> Result<Response, Problem> {
+    let parameters = Parameters::parse(&uri, &["from", "to"])?;
+    let terms = parameters.terms(&state.terms)?;
+    let DeleteQuestion { pattern, range } = DeleteQuestion::parse(
+        parameters.text("match"),
+        parameters.text("from"),
+        parameters.text("to"),
+        state.client.now(),
+    )?;
+    let token = state.client.delete(&pattern, range, &terms).await?;
+    Ok(answer(token, &[]))
+}
+
+/// What was committed, its token in a header too.
+fn answer(token: Token, counts: &[(&str, u64)]) -> Response {
+    let body = committed(token, counts, Format::Json);
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
-    if let Ok(value) = HeaderValue::from_str(&token) {
+    if let Ok(value) = HeaderValue::from_str(&token.to_string()) {
         let name = HeaderName::from_static("tidemark-token");
         response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    response
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

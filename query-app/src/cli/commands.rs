@@ -1,9 +1,11 @@
 //! The commands, one a module: arguments, their check, and what is done.
 
 pub(crate) mod cluster;
+pub(crate) mod delete;
 pub(crate) mod last;
 pub(crate) mod put;
 pub(crate) mod range;
+pub(crate) mod retention;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod status;

@@ -39,6 +39,21 @@ impl Output {
         let _ = writeln!(self.notes, "{text}");
     }
 
+    /// Asks at the terminal; anything but yes means no.
+    pub(crate) async fn confirmed(&mut self, question: &str) -> Result<bool, CommandError> {
+        // There is nowhere left to complain to.
+        let _ = write!(self.notes, "{question} [y/N] ");
+        let _ = self.notes.flush();
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().read_line(&mut line).map(|_| line)
+        });
+        let answer = answer.await.map_err(io::Error::other).flatten();
+        let answer = answer
+            .map_err(|error| anyhow::Error::new(error).context("the answer cannot be read"))?;
+        Ok(is_yes(&answer))
+    }
+
     pub(crate) fn error(&mut self, error: &CommandError) {
         let line = error.to_string().replace(['\n', '\r'], " ");
         self.note(&format!("error: {line}"));
@@ -55,6 +70,25 @@ impl Output {
                 "replica {} · applied {} · {age}",
                 freshness.replica, freshness.applied.index
             ));
+        }
+    }
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_means_yes() {
+        for yes in ["y\n", "Yes\r\n", " YES "] {
+            assert!(is_yes(yes), "{yes:?}");
+        }
+        for no in ["", "\n", "n\n", "yess\n", "oh yes\n"] {
+            assert!(!is_yes(no), "{no:?}");
         }
     }
 }

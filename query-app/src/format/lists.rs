@@ -69,7 +69,7 @@ pub fn last(answer: &LastAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
     out
 }
 
-/// Series with what is known of them: `path,kind,unit,count,first,last`.
+/// Series with what is known of them: `path,kind,unit,count,first,last,attributes`.
 pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
     let mut out = Vec::new();
     let mut times = TimeText::new(style);
@@ -82,6 +82,7 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
                 ("count", Align::Right),
                 ("first", Align::Left),
                 ("last", Align::Left),
+                ("attributes", Align::Left),
             ];
             let text = |time: Option<Timestamp>| time.map(|t| t.to_string()).unwrap_or_default();
             let rows = answer.series.iter().map(|info| {
@@ -92,12 +93,13 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
                     info.count.to_string(),
                     text(info.first),
                     text(last_time(info)),
+                    attributes(info),
                 ]
             });
             TextTable::new(columns).page(rows, &mut out);
         }
         Format::Csv => {
-            out.extend_from_slice(b"path,kind,unit,count,first,last\n");
+            out.extend_from_slice(b"path,kind,unit,count,first,last,attributes\n");
             for info in &answer.series {
                 csv::write_field(info.description.path.as_str(), &mut out);
                 write_display(format_args!(",{},", info.description.kind), &mut out);
@@ -110,6 +112,10 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
                     if let Some(time) = time {
                         times.write(time, &mut out);
                     }
+                }
+                out.push(b',');
+                if !info.description.attributes.is_empty() {
+                    csv::write_field(&attributes(info), &mut out);
                 }
                 out.push(b'\n');
             }
@@ -127,6 +133,13 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
         }
     }
     out
+}
+
+/// `key=value;key=value`, ordered by key.
+fn attributes(info: &SeriesInfo) -> String {
+    let pairs = info.description.attributes.iter();
+    let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(";")
 }
 
 fn last_time(info: &SeriesInfo) -> Option<Timestamp> {
@@ -217,15 +230,15 @@ mod tests {
     }
 
     #[test]
-    fn series_in_every_form_name_path_kind_unit_count_first_and_last() {
-        let answer = SeriesAnswer {
+    fn series_in_every_form_name_path_kind_unit_count_first_last_and_attributes() {
+        let mut answer = SeriesAnswer {
             freshness: freshness(),
             series: vec![info("a/b", Kind::F64, "Cel")],
         };
         assert_eq!(
             text(series(&answer, Format::Csv, TimeStyle::Rfc3339)),
-            "path,kind,unit,count,first,last\n\
-             a/b,f64,Cel,3,1970-01-01T00:00:00.000000000Z,1970-01-01T00:00:02.000000000Z\n"
+            "path,kind,unit,count,first,last,attributes\n\
+             a/b,f64,Cel,3,1970-01-01T00:00:00.000000000Z,1970-01-01T00:00:02.000000000Z,\n"
         );
         assert_eq!(
             text(series(&answer, Format::Json, TimeStyle::Nanos)),
@@ -236,6 +249,16 @@ mod tests {
                 "\n"
             )
         );
+        let attributes = &mut answer.series[0].description.attributes;
+        attributes.insert("line".to_owned(), "1".to_owned());
+        attributes.insert("floor".to_owned(), "2, east".to_owned());
+        for format in [Format::Table, Format::Csv] {
+            let shown = text(series(&answer, format, TimeStyle::Rfc3339));
+            assert!(shown.contains("floor=2, east;line=1"), "{shown}");
+        }
+        let shown = text(series(&answer, Format::Json, TimeStyle::Rfc3339));
+        let expected = r#""attributes":{"floor":"2, east","line":"1"}"#;
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]

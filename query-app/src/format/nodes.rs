@@ -94,7 +94,7 @@ const fn suffrage(voter: bool) -> &'static str {
     if voter { "voter" } else { "learner" }
 }
 
-const CLUSTER_COLUMNS: [(&str, Align); 13] = [
+const CLUSTER_COLUMNS: [(&str, Align); 18] = [
     ("id", Align::Right),
     ("role", Align::Left),
     ("address", Align::Left),
@@ -106,6 +106,11 @@ const CLUSTER_COLUMNS: [(&str, Align); 13] = [
     ("series", Align::Right),
     ("readings", Align::Right),
     ("disk", Align::Right),
+    ("segments", Align::Right),
+    ("sealed", Align::Right),
+    ("unsealed", Align::Right),
+    ("jobs", Align::Right),
+    ("damaged", Align::Right),
     ("reachable", Align::Left),
     ("error", Align::Left),
 ];
@@ -128,8 +133,8 @@ fn cluster_rows(
             row[0] = id.to_string();
             row[1] = suffrage(*voter).to_owned();
             row[2].clone_from(address);
-            row[11] = "no".to_owned();
-            row[12].clone_from(error);
+            row[16] = "no".to_owned();
+            row[17].clone_from(error);
             row
         }
     })
@@ -152,6 +157,11 @@ fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> Stri
         status.series.to_string(),
         status.readings.to_string(),
         disk(status.disk_bytes),
+        status.segments.to_string(),
+        disk(status.segment_bytes),
+        disk(status.unsealed_bytes),
+        status.jobs_waiting.to_string(),
+        status.damaged_segments.len().to_string(),
         "yes".to_owned(),
         String::new(),
     ]
@@ -159,7 +169,7 @@ fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> Stri
 
 /// Bytes for people: three digits and a unit.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn rounded_size(bytes: u64) -> String {
+pub(crate) fn rounded_size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -189,7 +199,7 @@ mod tests {
         let shown = String::from_utf8(cluster(&reports, Format::Csv)).unwrap();
         assert_eq!(
             shown.lines().nth(1),
-            Some(r#"3,voter,10.0.0.3:7400,,,,,,,,,no,"no answer, in time""#)
+            Some(r#"3,voter,10.0.0.3:7400,,,,,,,,,,,,,,no,"no answer, in time""#)
         );
         assert_eq!(
             String::from_utf8(cluster(&reports, Format::Json)).unwrap(),

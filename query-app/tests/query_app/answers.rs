@@ -112,6 +112,11 @@ pub(crate) fn status(id: u64, addresses: &[&str]) -> NodeStatus {
         log_first: Some(0),
         log_last: Some(1240),
         log_bytes: 1024 * 1024,
+        segments: 0,
+        segment_bytes: 0,
+        unsealed_bytes: 0,
+        jobs_waiting: 0,
+        damaged_segments: Vec::new(),
         members,
         peers: Vec::new(),
         load: Load::Active,
@@ -147,7 +152,9 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
         Request::Status => {
             return vec![Response::Status(Box::new(status(1, &["127.0.0.1:1"]))).into()];
         }
-        Request::Change { .. } => return failed(ErrorCode::Forbidden),
+        Request::Change { .. } | Request::Delete { .. } | Request::Retention { .. } => {
+            return failed(ErrorCode::Forbidden);
+        }
     };
     let matching: Vec<_> = data
         .iter()

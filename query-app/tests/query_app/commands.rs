@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use sensor_model::{Kind, Value, Values};
 use store_wire::identity::Role;
-use store_wire::message::{ErrorCode, Order, Request, Response};
+use store_wire::message::{DamagedSegment, ErrorCode, Order, Request, Response};
 use tokio::sync::Semaphore;
 
 use crate::answers::{
@@ -170,9 +170,9 @@ plant/a/temperature,2026-01-01T00:00:03.000000000Z,1e300
     assert_eq!(
         list.success(),
         "\
-path,kind,unit,count,first,last
-plant/a/on,bool,,2,2026-01-01T00:00:00.000000000Z,2026-01-01T00:00:01.000000000Z
-plant/a/temperature,f64,Cel,4,2026-01-01T00:00:00.000000000Z,2026-01-01T00:00:03.000000000Z
+path,kind,unit,count,first,last,attributes
+plant/a/on,bool,,2,2026-01-01T00:00:00.000000000Z,2026-01-01T00:00:01.000000000Z,
+plant/a/temperature,f64,Cel,4,2026-01-01T00:00:00.000000000Z,2026-01-01T00:00:03.000000000Z,
 "
     );
     let tree = cluster.run(store.address(), &["series", "--tree"]).await;
@@ -194,7 +194,14 @@ plant
 async fn status_asks_each_member_and_fails_only_when_none_answers() {
     let cluster = Cluster::new();
     let follower = cluster.store(|_, _| {
-        let status = status(2, &["127.0.0.1:1", "127.0.0.1:1"]);
+        let mut status = status(2, &["127.0.0.1:1", "127.0.0.1:1"]);
+        status.damaged_segments.push(DamagedSegment {
+            hash: "00".repeat(32),
+            window: "2026-01-01T00:00:00.000000000Z".to_owned(),
+            from: 44,
+            to: 100,
+            reason: "the checksum of a chunk does not hold".to_owned(),
+        });
         vec![Response::Status(Box::new(status)).into()]
     });
     let address = follower.address().to_owned();
@@ -202,6 +209,10 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
     let leader = cluster.store(move |_, _| {
         let mut status = status(1, &["127.0.0.1:1", &address, silent]);
         status.applied_index = 1240;
+        status.segments = 3;
+        status.segment_bytes = 2 * 1024 * 1024;
+        status.unsealed_bytes = 1000;
+        status.jobs_waiting = 1;
         vec![Response::Status(Box::new(status)).into()]
     });
     let arguments = ["status", "--format", "csv", "--timeout", "3s"];
@@ -209,15 +220,17 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
     let mut lines = table.lines();
     assert_eq!(
         lines.next(),
-        Some("id,role,address,term,commit,applied,lag,load,series,readings,disk,reachable,error")
+        Some(
+            "id,role,address,term,commit,applied,lag,load,series,readings,disk,segments,sealed,unsealed,jobs,damaged,reachable,error"
+        )
     );
     assert_eq!(
         lines.next(),
-        Some("1,leader,127.0.0.1:1,3,1240,1240,0,ACTIVE,4,10,3145728,yes,")
+        Some("1,leader,127.0.0.1:1,3,1240,1240,0,ACTIVE,4,10,3145728,3,2097152,1000,1,0,yes,")
     );
     assert_eq!(
         lines.next(),
-        Some("2,follower,127.0.0.1:1,3,1240,1234,6,ACTIVE,4,10,3145728,yes,")
+        Some("2,follower,127.0.0.1:1,3,1240,1234,6,ACTIVE,4,10,3145728,0,0,0,0,1,yes,")
     );
     let row = lines.next().unwrap();
     assert!(
@@ -416,6 +429,8 @@ async fn every_command_has_help_with_an_example() {
         Some("last"),
         Some("series"),
         Some("put"),
+        Some("delete"),
+        Some("retention"),
         Some("status"),
         Some("serve"),
     ] {

@@ -293,7 +293,7 @@ async fn other_paths_and_methods_are_problems_too() {
     }
     for (method, path, allowed) in [
         (Method::PUT, "/api/v1/range", "GET,HEAD"),
-        (Method::GET, "/api/v1/readings", "POST"),
+        (Method::GET, "/api/v1/readings", "POST,DELETE"),
     ] {
         let request = HttpRequest::builder().method(method).uri(path);
         let reply = call(&app, request.body(Body::empty()).unwrap()).await;

@@ -40,6 +40,11 @@ impl JobError {
             .is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
     }
 
+    /// Whether what the job needs cannot be read: another replica may have it.
+    pub const fn is_of_reading(&self) -> bool {
+        matches!(self, Self::Read(_) | Self::Segment(_))
+    }
+
     /// Whether the disk failed a write or a sync: what it holds is unknown, and the node must stop.
     pub fn is_fatal(&self) -> bool {
         self.of_disk().is_some() && !self.is_no_space()

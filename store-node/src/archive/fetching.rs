@@ -9,7 +9,7 @@ use segment_log::{DiskFile, OpenMode};
 use super::{Archive, lock};
 use crate::raft::transfer::SegmentStore;
 use crate::scan::read;
-use crate::segments::manifest::{SegmentEntry, SegmentHash};
+use crate::segments::manifest::{Manifest, SegmentEntry, SegmentHash};
 
 impl Archive {
     /// The segment with this hash, of those that are served or were just now.
@@ -63,5 +63,9 @@ impl SegmentStore for Archive {
 
     fn keep(&self, entries: &[SegmentEntry]) {
         *lock(&self.kept) = entries.to_vec();
+    }
+
+    fn manifest(&self) -> Option<Arc<Manifest>> {
+        Self::manifest(self)
     }
 }

@@ -1,49 +1,125 @@
-//! `store-node dump`: what a log holds, one line a record, changing nothing.
+//! `store-node dump`: what is in the segments, and in the log if asked for, as text, changing nothing.
+
+mod sealed;
 
 use std::{
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::Result;
 use bytes::Bytes;
+use clap::Args;
 use segment_log::{Disk, Location, OsDisk};
+use sensor_model::{Pattern, SeriesPath};
 
 use crate::{
     command::Command,
-    node::{SHARD, log_folder, one_line, shard_folder},
+    node::{SHARD, log_folder, shard_folder},
     raft::{
         record::Record,
-        recovery,
+        recovery::{self, OpenLogError},
         types::{Content, Entry},
     },
-    segments::manifest::Manifest,
+    segments::manifest::{Manifest, ManifestError},
 };
 
-pub(super) fn run(data: &Path) -> Result<ExitCode> {
-    dump(&OsDisk, data, &mut BufWriter::new(io::stdout().lock()))?;
+/// What of it is printed.
+#[derive(Debug, Default, Args)]
+pub(super) struct Choice {
+    /// Only these series: a path, or a pattern with * and **
+    #[arg(long, value_name = "PATTERN")]
+    series: Option<Pattern>,
+    /// Print each chunk with its statistics
+    #[arg(long)]
+    chunks: bool,
+    /// Print the records of the log too
+    #[arg(long)]
+    log: bool,
+}
+
+impl Choice {
+    fn takes(&self, path: &SeriesPath) -> bool {
+        self.series
+            .as_ref()
+            .is_none_or(|pattern| pattern.matches(path))
+    }
+}
+
+pub(super) fn run(data: &Path, choice: &Choice) -> Result<ExitCode> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match dump(&OsDisk, data, choice, &mut out) {
+        // Whoever reads has seen enough.
+        Err(DumpError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        dumped => dumped?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn dump(disk: &dyn Disk, data: &Path, out: &mut impl Write) -> Result<()> {
-    let manifest = Manifest::load(disk, &shard_folder(data).join("manifests"));
-    let manifest = manifest.map_err(|error| one_line(&error))?;
-    let base = manifest.as_ref().map(|manifest| &manifest.position);
+/// Why not everything was printed.
+#[derive(Debug, thiserror::Error)]
+enum DumpError {
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Log(#[from] OpenLogError),
+    #[error("{0} segments, or parts of them, cannot be read: `store-node verify` names them")]
+    Segments(u64),
+    #[error("{} does not exist", .0.display())]
+    Absent(PathBuf),
+    #[error("the output cannot be written: {0}")]
+    Output(#[from] io::Error),
+}
+
+fn dump(
+    disk: &dyn Disk,
+    data: &Path,
+    choice: &Choice,
+    out: &mut impl Write,
+) -> Result<(), DumpError> {
+    if !disk.exists(data)? {
+        return Err(DumpError::Absent(data.to_owned()));
+    }
+    let manifest = Manifest::load(disk, &shard_folder(data).join("manifests"))?;
+    let mut unreadable = 0;
+    match &manifest {
+        Some(manifest) => {
+            sealed::print_manifest(out, manifest, choice)?;
+            unreadable = sealed::print_segments(out, disk, data, manifest, choice)?;
+        }
+        None => writeln!(
+            out,
+            "no manifest: nothing is sealed yet, --log prints the log"
+        )?,
+    }
+    if choice.log {
+        dump_log(disk, data, manifest.as_ref(), out)?;
+    }
+    out.flush()?;
+    match unreadable {
+        0 => Ok(()),
+        segments => Err(DumpError::Segments(segments)),
+    }
+}
+
+fn dump_log(
+    disk: &dyn Disk,
+    data: &Path,
+    manifest: Option<&Manifest>,
+    out: &mut impl Write,
+) -> Result<(), DumpError> {
+    let base = manifest.map(|manifest| &manifest.position);
     let mut failure = None;
     let inspected = recovery::inspect(disk, &log_folder(data), SHARD, base, &mut |at, record| {
         if failure.is_none() {
             failure = print(out, at, record).err();
         }
     });
-    let flushed = out.flush();
-    match failure.map_or(flushed, Err) {
-        Ok(()) => {}
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        Err(error) => return Err(error.into()),
+    if let Some(failure) = failure {
+        return Err(failure.into());
     }
-    inspected.map_err(|error| one_line(&error))?;
+    inspected?;
     Ok(())
 }
 
@@ -101,7 +177,7 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
         Ok(Command::OpenProducer { producer }) => writeln!(out, "open producer {producer}"),
         Ok(Command::Seal(seal)) => writeln!(out, "seal by windows of {} ns", seal.window),
         Ok(Command::Compact { segments }) => writeln!(out, "compact {} segments", segments.len()),
-        Ok(Command::Delete { pattern, range }) => {
+        Ok(Command::Delete { pattern, range, .. }) => {
             writeln!(
                 out,
                 "delete {} from {} to {}",

@@ -116,6 +116,12 @@ pub struct Settings {
     /// Bytes of what is known of segments kept in memory [default: 32MiB]
     #[arg(long, env = "TIDEMARK_SEGMENT_CACHE", value_name = "SIZE")]
     pub segment_cache: Option<Setting>,
+    /// Bytes a second at which segments are read through for damage, 0 for never [default: 8MiB]
+    #[arg(long, env = "TIDEMARK_SCRUB_RATE", value_name = "SIZE")]
+    pub scrub_rate: Option<Setting>,
+    /// How long until each segment was read through, if the rate allows [default: 1d]
+    #[arg(long, env = "TIDEMARK_SCRUB_EVERY", value_name = "DURATION")]
+    pub scrub_every: Option<Setting>,
     /// How long shutting down waits for writes on their way, at most 8s [default: 5s]
     #[arg(long, env = "TIDEMARK_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Setting>,
@@ -152,6 +158,8 @@ impl Settings {
             seal_bytes: self.seal_bytes.or(file.seal_bytes),
             seal_after: self.seal_after.or(file.seal_after),
             segment_cache: self.segment_cache.or(file.segment_cache),
+            scrub_rate: self.scrub_rate.or(file.scrub_rate),
+            scrub_every: self.scrub_every.or(file.scrub_every),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
         }
     }

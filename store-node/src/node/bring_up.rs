@@ -31,6 +31,7 @@ use crate::{
         transfer::{Offers, SegmentStore},
         types::OnFatal,
     },
+    scrub::Pace,
     state::State,
     upkeep::Policy,
 };
@@ -116,6 +117,10 @@ impl BringUp {
                 seal_readings: SEAL_READINGS,
                 seal_after: self.config.seal_after,
             },
+            scrub: (self.config.scrub_rate > 0).then_some(Pace {
+                rate: self.config.scrub_rate,
+                every: self.config.scrub_every,
+            }),
             clock: Arc::clone(&self.clock),
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),

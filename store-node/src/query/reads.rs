@@ -149,16 +149,8 @@ fn find(
     deadline: Instant,
     parts: &mpsc::Sender<Frame>,
 ) -> Result<Totals, ScanError> {
-    let limits = Limits {
-        rows_max: ROWS_MAX,
-        decoded_bytes_max: DECODED_BYTES_MAX,
-        deadline,
-    };
-    let source = Source {
-        state: &context.state,
-        payloads: &*context.payloads,
-        library: context.archive.library(),
-    };
+    let limits = limits(deadline);
+    let source = source(context);
     let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
     let mut listed = 0_u64;
     match read {
@@ -196,6 +188,37 @@ fn find(
         rows: listed,
         truncated: false,
     })
+}
+
+/// What one scan may take.
+pub(super) const fn limits(deadline: Instant) -> Limits {
+    Limits {
+        rows_max: ROWS_MAX,
+        decoded_bytes_max: DECODED_BYTES_MAX,
+        deadline,
+    }
+}
+
+/// What is scanned on this node.
+pub(super) fn source(context: &Context) -> Source<'_> {
+    Source {
+        state: &context.state,
+        payloads: &*context.payloads,
+        library: context.archive.library(),
+    }
+}
+
+/// Looks at much of what is stored, off the runtime's threads.
+///
+/// # Errors
+/// [`ErrorCode::Internal`] if it panicked.
+pub(super) async fn blocking<T: Send + 'static>(
+    context: &Arc<Context>,
+    look: impl FnOnce(&Context) -> T + Send + 'static,
+) -> Result<T, WireError> {
+    let context = Arc::clone(context);
+    let looked = tokio::task::spawn_blocking(move || look(&context)).await;
+    looked.map_err(|panic| unexpected(&format!("a look ended: {panic}")))
 }
 
 fn frame_of(part: Part) -> Frame {
@@ -255,7 +278,8 @@ fn reading_bytes(reading: &Reading) -> usize {
     }
 }
 
-fn wire_error(error: &ScanError) -> WireError {
+/// Why a scan failed, in the words of the wire.
+pub(super) fn wire_error(error: &ScanError) -> WireError {
     let code = match error {
         ScanError::UnknownSeries { .. } => ErrorCode::NotFound,
         ScanError::EmptyRange => ErrorCode::BadRequest,

@@ -6,8 +6,9 @@ use store_wire::identity::PeerIdentity;
 use store_wire::message::{ErrorCode, WireError};
 use tokio::time::{Instant, timeout_at};
 
+use super::proposed;
 use crate::ingest::intake::{Declared, Intake, Taken};
-use crate::ingest::refusal::{not_applied, propose_error};
+use crate::ingest::refusal::not_applied;
 use crate::ingest::series;
 use crate::node::Context;
 use crate::state::Outcome;
@@ -55,15 +56,7 @@ pub(super) async fn write(
         let nothing = "there are no readings to write";
         return Err(WireError::new(ErrorCode::BadRequest, nothing));
     }
-    let reserved = timeout_at(deadline, replica.reserve(payload.len()));
-    let reservation = reserved.await.map_err(late)?.map_err(propose_error)?;
-    let proposed = timeout_at(deadline, replica.propose_reserved(reservation, payload)).await;
-    let proposed = proposed.map_err(|_| {
-        let unknown =
-            "the write was sent on, and did not end in the time allowed: look before repeating it";
-        WireError::new(ErrorCode::Unknown, unknown)
-    })?;
-    let proposed = proposed.map_err(propose_error)?;
+    let proposed = proposed(context, payload, deadline).await?;
     match proposed.outcome {
         Outcome::Applied { .. } => Ok(proposed.token),
         outcome => Err(not_applied(outcome)),

@@ -34,6 +34,8 @@ use super::{
 use crate::{
     archive::Archive,
     charter::Charter,
+    repair::Repair,
+    scrub::{Pace, Scrub},
     state::State,
     upkeep::{self, Policy, Upkeep},
 };
@@ -55,6 +57,8 @@ pub struct Parts {
     pub archive: Arc<Archive>,
     /// When the leader seals.
     pub policy: Policy,
+    /// How fast segments are read through, if at all.
+    pub scrub: Option<Pace>,
     /// The time of day, for retention.
     pub clock: Arc<dyn Clock>,
     /// The sealed segments on this disk.
@@ -130,6 +134,7 @@ impl Consensus {
                 reception: parts.reception.clone(),
                 space: parts.log.space.clone(),
                 transfer: transfer.clone(),
+                archive: Arc::clone(&archive),
                 proposals,
                 applied,
                 draining: AtomicBool::new(false),
@@ -169,6 +174,16 @@ impl Consensus {
             parts.on_fatal.clone(),
             stop.clone(),
         ));
+        let repair = Repair {
+            replica: replica.clone(),
+            archive: Arc::clone(&archive),
+            on_fatal: parts.on_fatal.clone(),
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(repair.run()));
+        if let Some(pace) = parts.scrub {
+            let scrub = Scrub::new(Arc::clone(&archive), pace, stop.clone());
+            tasks.spawn(scrub.run());
+        }
         let upkeep = Upkeep {
             replica: replica.clone(),
             state: Arc::clone(&replica.shared.state),

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{
-    membership::{ChangeError, keeps_up, listed, not_a_member},
+    members::{keeps_up, listed},
+    membership::{ChangeError, not_a_member},
     message::{FromPeer, ToPeer},
     replica::Replica,
 };

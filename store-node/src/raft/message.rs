@@ -114,6 +114,9 @@ pub enum ToPeer {
         /// The first byte wanted.
         offset: u64,
     },
+    /// Asks for the newest manifest, of whoever cannot do the jobs that lead to it. Answered by `Newest`
+    /// and `Piece`s, or by `NotHere`.
+    Newest,
 }
 
 /// From the node that accepted the stream.
@@ -178,12 +181,17 @@ pub enum FromPeer {
     },
     /// Answers `Install`: not this time, and why. What has arrived is kept for the next.
     NotInstalled(String),
-    /// Answers `Fetch`: the body holds the bytes from here on. The stream ends with the file.
+    /// Answers `Fetch` and `Newest`: the body holds the bytes from here on. The stream ends with the file.
     Piece {
         /// Of the body's first byte.
         offset: u64,
     },
-    /// Answers `Fetch`: no such file, at least not any more.
+    /// Answers `Newest`: so many bytes follow.
+    Newest {
+        /// How long the manifest's file is.
+        bytes: u64,
+    },
+    /// Answers `Fetch` and `Newest`: no such file, at least not any more.
     NotHere,
     /// Answers anything. The stream ends.
     Refused(Refusal),

@@ -90,8 +90,6 @@ impl Network {
             },
             link: self.links.link(target, &address.quic),
             network: self.clone(),
-            id: self.id,
-            removed: Arc::clone(&self.removed),
         }
     }
 }
@@ -102,8 +100,6 @@ pub struct Client {
     hello: ToPeer,
     link: Link,
     network: Network,
-    id: u64,
-    removed: Arc<AtomicBool>,
 }
 
 /// Why a question has no answer.
@@ -229,8 +225,8 @@ impl Client {
             Some((FromPeer::Refused(refusal), _)) => {
                 warn_refused(&self.link, &refusal);
                 // A member says so only once the removal is committed, and ids are never used again.
-                if matches!(refusal, Refusal::Removed { node } if node == self.id) {
-                    self.removed.store(true, Ordering::Relaxed);
+                if matches!(refusal, Refusal::Removed { node } if node == self.network.id) {
+                    self.network.removed.store(true, Ordering::Relaxed);
                 }
                 Err(refusal.into())
             }

@@ -149,7 +149,7 @@ mod tests {
         };
         let other = Position {
             members: record::entry(4, &command).concat(),
-            ..position.clone()
+            ..position
         };
         assert!(matches!(
             Place::of(4, &other),

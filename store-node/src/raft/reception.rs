@@ -375,6 +375,9 @@ impl Reception {
                 member.replica.drain().await;
                 FromPeer::Draining
             }
+            Some((ToPeer::Newest, _)) => {
+                return Ok(member.transfer.serve_newest(&mut sender).await?);
+            }
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
                 .await
                 .unwrap_or_else(stopping),

@@ -30,7 +30,7 @@ use super::{
     transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::{segments::manifest::SegmentEntry, state::State};
+use crate::{archive::Archive, segments::manifest::SegmentEntry, state::State};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
@@ -55,6 +55,7 @@ pub(super) struct Shared {
     pub(super) reception: Reception,
     pub(super) space: Space,
     pub(super) transfer: Transfer,
+    pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
     pub(super) applied: watch::Receiver<Option<u64>>,
     pub(super) draining: AtomicBool,
@@ -305,7 +306,7 @@ impl Replica {
     /// whatever else stood in the way; try again later.
     pub async fn fetch_segment(&self, entry: &SegmentEntry) -> io::Result<()> {
         let transfer = &self.shared.transfer;
-        let sources = transfer.sources(&self.shared.group, None);
+        let sources = transfer.sources(&self.shared.group);
         let received = Received::default();
         let fetched = transfer.fetch_segment(&sources, entry, &received);
         fetched.await.map_err(|error| {
@@ -316,6 +317,16 @@ impl Replica {
             };
             io::Error::new(kind, error)
         })
+    }
+
+    /// Takes over what the jobs that wait here came to on another member. Says whether there was one
+    /// that has done them.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn take_over_jobs(&self) -> bool {
+        let transfer = &self.shared.transfer;
+        transfer.take_over_jobs(self, &self.shared.archive).await
     }
 
     /// Waits until this replica shows everything that was acknowledged before the call: asks the

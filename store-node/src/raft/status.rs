@@ -3,18 +3,21 @@
 use std::{collections::BTreeMap, sync::PoisonError};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use store_wire::message::{Member, NodeStatus, PeerStatus, Role};
+use sensor_model::Timestamp;
+use store_wire::message::{DamagedSegment, Member, NodeStatus, PeerStatus, Role};
 
 use super::replica::Replica;
+use crate::{segments::library::Damage, state::State};
 
 impl Replica {
     /// How this node is.
     pub fn status(&self) -> NodeStatus {
         let shared = &self.shared;
-        let summary = {
+        let (summary, sealed) = {
             let state = shared.state.read().unwrap_or_else(PoisonError::into_inner);
-            state.summary()
+            (state.summary(), Sealed::of(&state))
         };
+        let manifest = shared.archive.manifest();
         let metrics = shared.group.metrics().borrow_watched().clone();
         let members = self.members();
         let matched: BTreeMap<u64, Option<u64>> = metrics
@@ -45,7 +48,7 @@ impl Replica {
             leader: metrics.current_leader,
             commit_index: committed.map_or(0, |id| id.index),
             applied_index: self.applied().index,
-            last_snapshot: metrics.snapshot.map(|id| id.index),
+            last_snapshot: manifest.map(|manifest| manifest.position.index),
             log_first: held.map(|(first, _)| first),
             log_last: held.map(|(_, last)| last),
             log_bytes: shared.store.bytes(),
@@ -54,7 +57,12 @@ impl Replica {
             load: self.load(),
             series: summary.series,
             readings: summary.readings,
-            disk_bytes: shared.store.bytes(),
+            disk_bytes: shared.store.bytes() + shared.archive.disk_bytes(),
+            segments: sealed.segments,
+            segment_bytes: sealed.segment_bytes,
+            unsealed_bytes: sealed.unsealed_bytes,
+            jobs_waiting: sealed.jobs_waiting,
+            damaged_segments: shared.archive.ailing().iter().map(damaged).collect(),
             producers: summary.producers,
             age_ms: self.age().map(millis),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -71,6 +79,35 @@ impl Replica {
             matched_index,
             lag_entries: matched_index.map(|matched| last.saturating_sub(matched)),
         }
+    }
+}
+
+/// What is sealed of a state, and what waits to be.
+struct Sealed {
+    segments: u64,
+    segment_bytes: u64,
+    unsealed_bytes: u64,
+    jobs_waiting: u64,
+}
+
+impl Sealed {
+    fn of(state: &State) -> Self {
+        Self {
+            segments: state.segments().len() as u64,
+            segment_bytes: state.segments().iter().map(|entry| entry.bytes).sum(),
+            unsealed_bytes: state.unsealed_bytes(),
+            jobs_waiting: state.jobs_waiting() as u64,
+        }
+    }
+}
+
+fn damaged(damage: &Damage) -> DamagedSegment {
+    DamagedSegment {
+        hash: damage.entry.hash.to_string(),
+        window: Timestamp::from_nanos(damage.entry.window.start).to_string(),
+        from: damage.range.start,
+        to: damage.range.end,
+        reason: damage.reason.clone(),
     }
 }
 

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::{
-    membership::{ChangeError, Fence, keeps_up},
+    members::{Fence, keeps_up},
+    membership::ChangeError,
     replica::Replica,
 };
 use crate::charter::Charter;

@@ -8,7 +8,8 @@
 //! - A **snapshot**: the leader tells a member that lacks purged entries of its newest manifest
 //!   (`offer.rs`); the member fetches it, then the segments it lacks, and hands it to consensus
 //!   (`install.rs`).
-//! - A **repair**: one damaged segment is fetched from whoever has it ([`Transfer::fetch_segment`]).
+//! - A **repair**: one damaged segment is fetched from whoever has it ([`Transfer::fetch_segment`]). If
+//!   the others have replaced it meanwhile, this member takes over what they have instead (`newest.rs`).
 //!
 //! A node fetches one file at a time and answers [`ANSWERS_MAX`] at a time, each holding one piece in
 //! memory. Replication goes on beside it: its entries travel on the connection that the leader dialled,
@@ -16,6 +17,7 @@
 
 mod fetch;
 mod install;
+mod newest;
 mod offer;
 mod part;
 mod serve;
@@ -29,13 +31,14 @@ use std::{
 
 use segment_log::{Disk, DiskFile};
 use tokio::sync::{Mutex, Semaphore};
+use tracing::warn;
 
 use super::{
     message::FileName,
     network::{AskError, Client, Network},
     space::Space,
 };
-use crate::segments::manifest::{SegmentEntry, SegmentHash};
+use crate::segments::manifest::{Manifest, SegmentEntry, SegmentHash};
 
 pub(super) use fetch::Received;
 pub use offer::Offers;
@@ -72,12 +75,16 @@ pub trait SegmentStore: fmt::Debug + Send + Sync + 'static {
     /// to its place, durably. If the segment is here already, that is fine.
     ///
     /// # Errors
-    /// The disk's; the file is where it was or in its place.
+    /// `InvalidData` if what the hash is not of is wrong: the file is removed. Otherwise the disk's; the
+    /// file is where it was or in its place.
     fn adopt(&self, whole: &Path, entry: &SegmentEntry) -> io::Result<()>;
 
     /// These segments, and what has arrived of them, are not to be removed until the next call, though
     /// no manifest of this node lists them: they are being fetched for one that does.
     fn keep(&self, entries: &[SegmentEntry]);
+
+    /// The newest durable manifest.
+    fn manifest(&self) -> Option<Arc<Manifest>>;
 }
 
 /// What moving files needs on this node. Clones share it.
@@ -184,12 +191,33 @@ impl Transfer {
             file: FileName::Segment(entry.hash),
             bytes: entry.bytes,
         };
-        let whole = shared.fetch(sources, &wanted, received).await?;
-        let (segments, entry) = (Arc::clone(&shared.segments), entry.clone());
+        let mut failure = FetchError::NotHere { hash: entry.hash };
+        for source in sources {
+            let fetched = match shared.fetch(source, &wanted, received).await {
+                Ok(whole) => self.adopt(whole, entry).await,
+                Err(error) => Err(error),
+            };
+            match fetched {
+                Ok(()) => return Ok(()),
+                Err(error) if !error.is_the_sources() => return Err(error),
+                Err(error) => {
+                    let (peer, file) = (source.target(), entry.hash);
+                    warn!(peer, %file, %error, "a segment was not fetched");
+                    failure = error;
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn adopt(&self, whole: PathBuf, entry: &SegmentEntry) -> Result<(), FetchError> {
+        let (segments, entry) = (Arc::clone(&self.shared.segments), entry.clone());
         let hash = entry.hash;
-        blocking(move || segments.adopt(&whole, &entry))
-            .await
-            .map_err(|source| FetchError::Disk { hash, source })
+        let adopted = blocking(move || segments.adopt(&whole, &entry)).await;
+        adopted.map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => FetchError::Wrong { hash },
+            _ => FetchError::Disk { hash, source },
+        })
     }
 
     async fn missing(&self, entries: &[SegmentEntry]) -> Vec<SegmentEntry> {

@@ -18,6 +18,7 @@
 
 mod cache;
 mod names;
+pub(crate) mod survey;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -74,7 +75,7 @@ impl Library {
 
     /// Where a segment is, or would be.
     pub fn path(&self, entry: &SegmentEntry) -> PathBuf {
-        self.folder(entry).join(names::segment_file(entry.hash))
+        survey::file_of(&self.dir, entry)
     }
 
     /// Where to write an unfinished segment: one that is fetched under its hash, so that it is found
@@ -353,7 +354,7 @@ impl Library {
 }
 
 /// Whether a file is the segment of `entry`, as far as opening it has shown.
-fn is_of(segment: &Segment, entry: &SegmentEntry) -> bool {
+pub(crate) fn is_of(segment: &Segment, entry: &SegmentEntry) -> bool {
     let written = segment.written();
     let head = segment.head();
     written.hash == entry.hash

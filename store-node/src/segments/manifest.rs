@@ -321,6 +321,18 @@ impl Manifest {
         Ok(newest)
     }
 
+    /// The files of manifests in `dir`, oldest first; all but the last are about to be removed.
+    ///
+    /// # Errors
+    /// [`ManifestError::Disk`].
+    pub fn files(disk: &dyn Disk, dir: &Path) -> Result<Vec<PathBuf>, ManifestError> {
+        let names = names(disk, dir)?;
+        let ids = names.iter().filter_map(|name| ManifestId::of_name(name));
+        let mut ids: Vec<ManifestId> = ids.collect();
+        ids.sort_unstable();
+        Ok(ids.iter().map(|id| dir.join(id.to_string())).collect())
+    }
+
     /// The newest manifest in `dir`, if there is one.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub use super::format::{
     SegmentHead, UNHASHED_BYTES, Written, directory::SeriesInSegment, entries::ChunkEntry,
 };
 pub use error::SegmentError;
+use verify::Ended;
 
 /// An open segment. It may be read after its file was removed or replaced; then it still reads the old
 /// one.
@@ -145,8 +146,25 @@ impl Segment {
     /// # Errors
     /// See [`SegmentError`]: the first thing that is wrong.
     pub fn verify(&self) -> Result<Written, SegmentError> {
+        let verified = self.verify_while(&mut |_| true)?;
+        Ok(verified.unwrap_or_else(|| self.written()))
+    }
+
+    /// As [`Segment::verify`], and tells `goes_on` of every so many bytes that were read. `None` as soon
+    /// as it says no: nothing is known then.
+    ///
+    /// # Errors
+    /// See [`SegmentError`]: the first thing that is wrong.
+    pub fn verify_while(
+        &self,
+        goes_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Written>, SegmentError> {
         self.check_undamaged()?;
-        self.noticed(verify::verify(self))
+        match verify::verify(self, goes_on) {
+            Ok(written) => Ok(Some(written)),
+            Err(Ended::GivenUp) => Ok(None),
+            Err(Ended::Wrong(error)) => self.noticed(Err(error)),
+        }
     }
 
     /// Bytes of memory it takes.

@@ -19,6 +19,8 @@ pub struct Generation {
     pub index: u64,
     /// How to cut it.
     pub seal: Seal,
+    /// Bytes of the commands that appended it.
+    pub bytes: u64,
     /// Ordered by id; none of them is empty.
     pub series: Vec<(SeriesId, Unsealed)>,
     /// The state.

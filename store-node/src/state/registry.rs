@@ -78,6 +78,13 @@ impl Registry {
         self.by_path.get(path).copied()
     }
 
+    /// The first series that matches `pattern` behind the first `known` ones.
+    pub fn newer(&self, known: u64, pattern: &Pattern) -> Option<&Arc<SeriesDescription>> {
+        let from = usize::try_from(known).ok()?;
+        let mut newer = self.series.get(from..)?.iter();
+        newer.find(|series| pattern.matches(&series.path))
+    }
+
     /// Whether opening `wanted` would neither change anything nor be refused, and the id it has.
     pub fn settled(&self, wanted: &SeriesDescription) -> Option<SeriesId> {
         let id = self.find(&wanted.path)?;
@@ -225,6 +232,16 @@ mod tests {
             "{line}"
         );
         assert_eq!(registry.len(), 1);
+    }
+
+    #[test]
+    fn newer_series_are_those_behind_the_known_ones() {
+        let registry = registry(&["a/b", "b/b", "a/c"]);
+        let pattern = Pattern::new("a/*").unwrap();
+        let newer = |known| registry.newer(known, &pattern).map(|s| s.path.as_str());
+        assert_eq!(newer(0), Some("a/b"));
+        assert_eq!(newer(1), Some("a/c"));
+        assert_eq!((newer(3), newer(4), newer(u64::MAX)), (None, None, None));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The sealed part of the state: which segments there are, what is on its way into them, what was
 //! deleted of them.
 
+mod takeover;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
@@ -132,6 +134,12 @@ impl State {
         &self.retention
     }
 
+    /// Bytes of commands whose readings are not in segments.
+    pub fn unsealed_bytes(&self) -> u64 {
+        let frozen = self.generations.iter().map(|generation| generation.bytes);
+        self.fresh.bytes + frozen.sum::<u64>()
+    }
+
     /// How much was appended since the last seal.
     pub const fn fresh(&self) -> Fresh {
         self.fresh
@@ -186,6 +194,7 @@ impl State {
         let generation = Arc::new(Generation {
             index,
             seal,
+            bytes: self.fresh.bytes,
             series: series.collect(),
             checkpoint,
             position: OnceLock::new(),

@@ -1,6 +1,6 @@
 //! Applies commands by hand and looks at what they came to.
 
-use sensor_model::{SeriesDescription, TimeRange, Values};
+use sensor_model::{Pattern, SeriesDescription, TimeRange, Values};
 use store_wire::batch::{BatchBuilder, BatchView};
 
 use super::*;
@@ -181,4 +181,26 @@ fn a_series_of_another_kind_is_refused_beside_those_that_are_opened() {
         Err(SeriesRefusal::KindMismatch { .. })
     ));
     assert_eq!(results[1..], [Ok(SeriesId(2)), Ok(SeriesId(0))]);
+}
+
+#[test]
+fn a_delete_that_did_not_know_of_a_series_changes_nothing() {
+    let mut state = opened();
+    let both = append(None, &[(0, &floats(0..100))]);
+    state.apply(3, &both);
+    let (pattern, range) = (Pattern::new("a/*").unwrap(), TimeRange::EVERYTHING);
+    let path = SeriesPath::new("a/t").unwrap();
+    let ignorant = command::delete_known(&pattern, range, Some(1));
+    assert_eq!(state.apply(4, &ignorant), Outcome::Unforeseen { path });
+    assert!(state.tombstones().is_empty() && state.jobs_waiting() == 0);
+    // One that it need not know of, as it does not match.
+    let other = Pattern::new("a/f").unwrap();
+    let apart = command::delete_known(&other, range, Some(1));
+    assert_eq!(state.apply(5, &apart), Outcome::Deleted);
+    let knowing = command::delete_known(&pattern, range, Some(2));
+    assert_eq!(state.apply(6, &knowing), Outcome::Deleted);
+    assert_eq!(
+        state.apply(7, &command::delete(&pattern, range)),
+        Outcome::Deleted
+    );
 }

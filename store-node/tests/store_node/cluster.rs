@@ -2,6 +2,7 @@
 
 mod formation;
 mod http;
+#[cfg(test)]
 mod membership;
 mod puppet;
 mod purging;
@@ -9,6 +10,7 @@ mod replication;
 #[cfg(test)]
 mod serving;
 mod snapshots;
+mod transfer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +19,13 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use segment_log::fake::FakeDisk;
+use sensor_model::Timestamp;
 use store_node::{
     command,
     config::Config,
@@ -32,7 +35,7 @@ use store_node::{
 };
 use store_wire::{
     authority::{Authority, IssueRequest},
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     endpoint::{Endpoint, EndpointOptions},
     identity::{Identity, Role},
 };
@@ -41,6 +44,19 @@ use tracing_subscriber::EnvFilter;
 
 /// How long anything may take on a loaded machine before a test calls it never.
 const NEVER: Duration = Duration::from_secs(30);
+
+/// The time of day, moved ahead.
+#[derive(Debug, Default)]
+struct MovedClock {
+    ahead_secs: AtomicU64,
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> Timestamp {
+        let ahead = self.ahead_secs.load(Ordering::Relaxed);
+        SystemClock.now().saturating_add(Duration::from_secs(ahead))
+    }
+}
 
 /// A cluster whose nodes can be stopped, started, and robbed of their disks.
 struct Cluster {
@@ -52,6 +68,9 @@ struct Cluster {
     disks: BTreeMap<u64, FakeDisk>,
     nodes: BTreeMap<u64, Node>,
     log_bytes_max: u64,
+    /// What is set otherwise on each node.
+    adjust: fn(&mut Config),
+    clock: Arc<MovedClock>,
     /// What nodes said when they could not go on.
     fatal: Arc<Mutex<Vec<String>>>,
 }
@@ -71,6 +90,8 @@ impl Cluster {
             disks: BTreeMap::new(),
             nodes: BTreeMap::new(),
             log_bytes_max: 1 << 30,
+            adjust: |_| {},
+            clock: Arc::default(),
             fatal: Arc::default(),
         };
         for id in 1..=size {
@@ -118,7 +139,7 @@ impl Cluster {
         let mut founders = self.members.clone();
         founders.retain(|member, _| !self.newcomers.contains(member));
         let to_ask = founders.values().cloned().collect();
-        Config {
+        let mut config = Config {
             join: is_newcomer.then_some(to_ask),
             bootstrap: (!is_newcomer).then_some(founders),
             listen: self.address(id),
@@ -126,7 +147,9 @@ impl Cluster {
             tail_cache_bytes: 64 << 10,
             log_bytes_max: self.log_bytes_max,
             ..Config::on_loopback(id, Path::new("/data"), &identity)
-        }
+        };
+        (self.adjust)(&mut config);
+        config
     }
 
     fn address(&self, id: u64) -> SocketAddr {
@@ -154,6 +177,7 @@ impl Cluster {
         let fatal = Arc::clone(&self.fatal);
         let platform = Platform {
             disk: Arc::new(self.disks[&id].clone()),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             on_fatal: OnFatal::new(move |line| {
                 fatal
                     .lock()

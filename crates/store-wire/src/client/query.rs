@@ -94,8 +94,8 @@ pub struct ResponseStream {
 
 impl ResponseStream {
     /// The next frame with its body. The last one of an answer is [`Response::End`],
-    /// [`Response::Written`], [`Response::Changed`] or [`Response::Status`]; after it comes `None`. An
-    /// answer without one is [`QueryError::Cut`].
+    /// or the only one of an answer that has no parts; after it comes `None`. An answer without one is
+    /// [`QueryError::Cut`].
     ///
     /// # Cancel safety
     /// Safe.
@@ -129,5 +129,8 @@ const fn is_last(response: &Response) -> bool {
             | Response::Written { .. }
             | Response::Status(_)
             | Response::Changed { .. }
+            | Response::Doomed { .. }
+            | Response::Retention { .. }
+            | Response::Overdue { .. }
     )
 }

@@ -5,7 +5,9 @@ use sensor_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterChange, Member, NodeStatus, WireError};
+use super::{
+    ClusterChange, Intent, Member, NodeStatus, Overdue, RetentionRequest, RetentionRule, WireError,
+};
 
 /// In which order of time rows are sent. Series are always in order of their paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -72,6 +74,25 @@ pub enum Request {
         /// How long it may take, in ms.
         timeout_ms: u64,
     },
+    /// Deletes readings, or counts those that it would delete; only the leader takes it. Every series
+    /// that matches must be one that the identity may write.
+    Delete {
+        /// Of which series.
+        pattern: Pattern,
+        /// In which time, half-open.
+        range: TimeRange,
+        /// Whether to do it.
+        intent: Intent,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Shows or changes how long readings are kept; for operators, and only the leader takes it.
+    Retention {
+        /// What is asked.
+        request: RetentionRequest,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
 }
 
 /// One frame of an answer.
@@ -107,7 +128,8 @@ pub enum Response {
         /// The series.
         series: Vec<SeriesInfo>,
     },
-    /// Answers `Write`: committed and applied.
+    /// Answers `Write`, and `Delete` and `Retention` where they change something: committed and
+    /// applied.
     Written {
         /// A read with this token sees the write.
         token: Token,
@@ -120,6 +142,23 @@ pub enum Response {
         members: Vec<Member>,
         /// Who leads afterwards, as far as the node knows.
         leader: Option<u64>,
+    },
+    /// Answers a `Delete` that is only a preview: what it would delete.
+    Doomed {
+        /// How many series have readings in the range.
+        series: u64,
+        /// How many readings.
+        readings: u64,
+    },
+    /// Answers `Retention`: the rules in force.
+    Retention {
+        /// In the order in which they were set.
+        rules: Vec<RetentionRule>,
+    },
+    /// Answers `Retention`: what would go now.
+    Overdue {
+        /// By each rule, in their order.
+        rules: Vec<Overdue>,
     },
     /// The answer is whole.
     End {

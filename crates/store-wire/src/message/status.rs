@@ -73,6 +73,21 @@ pub struct ProducerStatus {
     pub dropped_readings: u64,
 }
 
+/// A sealed segment of which a node has no whole copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedSegment {
+    /// Its BLAKE3, in hexadecimal digits: the name of its file.
+    pub hash: String,
+    /// When its window of time begins, RFC 3339.
+    pub window: String,
+    /// The first byte in which the damage lies.
+    pub from: u64,
+    /// Where the damage ends at most.
+    pub to: u64,
+    /// What is wrong.
+    pub reason: String,
+}
+
 /// How a node is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
@@ -92,7 +107,7 @@ pub struct NodeStatus {
     pub commit_index: u64,
     /// The last position visible to reads.
     pub applied_index: u64,
-    /// The position of the last snapshot, if there is one.
+    /// The position of the last snapshot, if there is one: everything up to there is in sealed segments.
     pub last_snapshot: Option<u64>,
     /// The first position that its log holds, if it holds any.
     #[serde(default)]
@@ -113,8 +128,23 @@ pub struct NodeStatus {
     pub series: u64,
     /// How many readings were applied, repeated timestamps counted each time.
     pub readings: u64,
-    /// Bytes on its disk.
+    /// Bytes on its disk: log, segments and manifests.
     pub disk_bytes: u64,
+    /// How many sealed segments it serves.
+    #[serde(default)]
+    pub segments: u64,
+    /// Bytes of them.
+    #[serde(default)]
+    pub segment_bytes: u64,
+    /// Bytes of commands whose readings are not in segments yet.
+    #[serde(default)]
+    pub unsealed_bytes: u64,
+    /// How many jobs wait: sealing, compacting, reclaiming.
+    #[serde(default)]
+    pub jobs_waiting: u64,
+    /// Segments that are damaged or missing here and not yet repaired, ordered by hash.
+    #[serde(default)]
+    pub damaged_segments: Vec<DamagedSegment>,
     /// Every producer, ordered by name.
     pub producers: Vec<ProducerStatus>,
     /// Time in ms since this replica last knew that it had applied all that a leader had committed.

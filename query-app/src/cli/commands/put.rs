@@ -6,7 +6,7 @@ use sensor_model::{Kind, SeriesPath, Unit};
 use crate::cli::{CommandError, Context};
 use crate::client::batch::{Literal, LooseReading};
 use crate::failure::UsageError;
-use crate::format::Format;
+use crate::format::committed::committed;
 use crate::question::parse_time;
 
 /// Arguments of `put`.
@@ -61,13 +61,7 @@ impl PutArgs {
 
 pub(crate) async fn run(reading: LooseReading, context: Context<'_>) -> Result<(), CommandError> {
     let written = context.client.write(vec![reading], &context.terms).await?;
-    let text = match context.format {
-        Format::Table => format!("{}\n", written.token),
-        Format::Csv => format!("token\n{}\n", written.token),
-        Format::Json | Format::Ndjson => format!(
-            "{{\"token\":\"{}\",\"written\":{}}}\n",
-            written.token, written.readings
-        ),
-    };
-    context.output.write(text.as_bytes())
+    let counts = [("written", written.readings)];
+    let text = committed(written.token, &counts, context.format);
+    context.output.write(&text)
 }

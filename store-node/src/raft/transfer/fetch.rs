@@ -1,4 +1,4 @@
-//! Fetches one file, from one source or another, going on where it stopped.
+//! Fetches one file from one source, going on where it stopped, whoever the source was then.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{CONNECT_PATIENCE, FetchError, PIECE_PATIENCE, Shared, blocking, part::Part};
 use crate::raft::{
@@ -38,30 +38,9 @@ impl Received {
 }
 
 impl Shared {
-    /// Fetches a file from the first of `sources` that has it. It is whole, synced and the right one
-    /// when this returns; the caller takes it over from where it is.
+    /// Fetches a file. It is whole, synced and the right one when this returns; the caller takes it over
+    /// from where it is.
     pub(super) async fn fetch(
-        &self,
-        sources: &[Client],
-        wanted: &Wanted,
-        received: &Received,
-    ) -> Result<PathBuf, FetchError> {
-        let hash = wanted.file.hash();
-        let mut failure = FetchError::NotHere { hash };
-        for source in sources {
-            match self.fetch_from(source, wanted, received).await {
-                Ok(path) => return Ok(path),
-                Err(error) if !error.is_the_sources() => return Err(error),
-                Err(error) => {
-                    warn!(peer = source.target(), file = %hash, %error, "a file was not fetched");
-                    failure = error;
-                }
-            }
-        }
-        Err(failure)
-    }
-
-    async fn fetch_from(
         &self,
         source: &Client,
         wanted: &Wanted,

@@ -35,13 +35,14 @@ const ROUNDS: usize = 3;
 /// How often the leader is told that it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// The longest manifest: some millions of series. It is read into memory.
-const MANIFEST_BYTES_MAX: u64 = 1 << 30;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 1 << 30;
 
 /// Whose turn it is to install.
 #[derive(Debug, Default)]
 pub(super) struct Installs {
     newest: Mutex<Option<Turn>>,
-    alone: tokio::sync::Mutex<()>,
+    /// Held by whoever says what is kept.
+    pub(super) alone: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Clone)]
@@ -181,8 +182,12 @@ impl Transfer {
         if self.shared.space.room() == Room::Exhausted {
             return Err(InstallError::NoSpace);
         }
-        let sources = self.sources(group, Some((from, &install.address)));
-        let (manifest, meta) = self.fetch_manifest(&sources, install, received).await?;
+        let leader = self.leader(group, from, &install.address);
+        // Only who offers a manifest has it; a segment, anybody may have.
+        let (manifest, meta) = self.fetch_manifest(&leader, install, received).await?;
+        let others = self.sources(group);
+        let others = others.into_iter().filter(|other| other.target() != from);
+        let sources: Vec<Client> = std::iter::once(leader).chain(others).collect();
         self.keep(manifest.segments.clone()).await;
         // Looked for once more after they were fetched, whatever tidied up meanwhile: a manifest is
         // installed with all of its segments or not at all.
@@ -209,7 +214,7 @@ impl Transfer {
 
     async fn fetch_manifest(
         &self,
-        sources: &[Client],
+        leader: &Client,
         install: &Install,
         received: &Received,
     ) -> Result<(Manifest, Meta), InstallError> {
@@ -224,8 +229,6 @@ impl Transfer {
         };
         let shared = &self.shared;
         let _alone = shared.fetching.lock().await;
-        // Only who offers a manifest has it.
-        let leader = &sources[..sources.len().min(1)];
         let whole = shared.fetch(leader, &wanted, received).await?;
         let disk = Arc::clone(&shared.disk);
         let read = blocking(move || Ok(Manifest::decode(&segment_log::read_file(&*disk, &whole)?)));
@@ -258,7 +261,7 @@ impl Transfer {
         }
     }
 
-    async fn keep(&self, entries: Vec<SegmentEntry>) {
+    pub(super) async fn keep(&self, entries: Vec<SegmentEntry>) {
         let segments = Arc::clone(&self.shared.segments);
         let kept = blocking(move || {
             segments.keep(&entries);
@@ -268,30 +271,28 @@ impl Transfer {
         drop(kept.await);
     }
 
-    /// Who can be asked for files: `first`, then every other member that is connected.
-    pub(in crate::raft) fn sources(
-        &self,
-        group: &Group,
-        first: Option<(u64, &str)>,
-    ) -> Vec<Client> {
+    /// The leader, where it is known to be reached; where it says itself if this node knows nobody yet.
+    fn leader(&self, group: &Group, id: u64, said: &str) -> Client {
+        let metrics = group.metrics();
+        let metrics = metrics.borrow_watched();
+        let known = metrics.membership_config.get_node(&id).cloned();
+        let address = known.unwrap_or_else(|| Address {
+            quic: said.to_owned(),
+        });
+        self.shared.network.client(id, &address)
+    }
+
+    /// The other members that are connected: they can be asked for segments.
+    pub(in crate::raft) fn sources(&self, group: &Group) -> Vec<Client> {
         let network = &self.shared.network;
         let metrics = group.metrics();
         let metrics = metrics.borrow_watched();
-        let members = &metrics.membership_config;
-        let first = first.map(|(id, said)| {
-            let known = members.get_node(&id).cloned();
-            let address = known.unwrap_or_else(|| Address {
-                quic: said.to_owned(),
-            });
-            network.client(id, &address)
-        });
-        let leader = first.as_ref().map(Client::target);
-        let others = members
-            .nodes()
-            .filter(|(id, _)| **id != network.id && Some(**id) != leader)
+        let members = metrics.membership_config.nodes();
+        members
+            .filter(|(id, _)| **id != network.id)
             .map(|(id, address)| network.client(*id, address))
-            .filter(Client::is_connected);
-        first.into_iter().chain(others).collect()
+            .filter(Client::is_connected)
+            .collect()
     }
 }
 

@@ -12,7 +12,7 @@ use super::{PIECE_BYTES, PIECE_PATIENCE, Transfer, blocking};
 use crate::raft::message::{FileName, FromPeer};
 
 /// Where a file's bytes come from.
-enum Source {
+pub(super) enum Source {
     Memory(Bytes),
     Disk(Arc<dyn DiskFile>),
 }
@@ -91,7 +91,8 @@ impl Transfer {
     }
 }
 
-async fn send_from(
+/// Sends everything from `offset` on.
+pub(super) async fn send_from(
     source: &Source,
     mut offset: u64,
     sender: &mut FrameSender,

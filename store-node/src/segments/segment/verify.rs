@@ -8,9 +8,26 @@ use crate::segments::format::{FOOTER_BYTES, FOOTER_HASHED_BYTES, HEADER_BYTES};
 /// Bytes that are read at once where nothing is looked at but the hash.
 const PIECE_BYTES: u64 = 256 << 10;
 
+/// Why it did not come to the end.
+pub(super) enum Ended {
+    /// Something is wrong.
+    Wrong(SegmentError),
+    /// It was told to stop.
+    GivenUp,
+}
+
+impl From<SegmentError> for Ended {
+    fn from(error: SegmentError) -> Self {
+        Self::Wrong(error)
+    }
+}
+
 /// The segment is what was written: its hash holds, every chunk is what its entry says, the footer is
-/// the one that it was opened with.
-pub(super) fn verify(segment: &Segment) -> Result<Written, SegmentError> {
+/// the one that it was opened with. `goes_on` is told of every so many bytes that were read.
+pub(super) fn verify(
+    segment: &Segment,
+    goes_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<Written, Ended> {
     let outline = &segment.footer.outline;
     let unreadable = |source| segment.reader().unreadable(0..0, source);
     segment.file.forget_cached().map_err(unreadable)?;
@@ -18,13 +35,17 @@ pub(super) fn verify(segment: &Segment) -> Result<Written, SegmentError> {
     let written = segment.written();
     if bytes != written.bytes {
         let range = bytes.min(written.bytes)..bytes.max(written.bytes);
-        return Err(segment.reader().damaged(range, "it has another length"));
+        return Err(segment
+            .reader()
+            .damaged(range, "it has another length")
+            .into());
     }
 
     let mut verifier = Verifier {
         segment,
         hasher: blake3::Hasher::new(),
         scratch: Scratch::new(),
+        goes_on,
     };
     verifier.hash(0, HEADER_BYTES as u64)?;
     // From here to the entries the chunks stand back to back: `directory::read` has added them up.
@@ -44,11 +65,12 @@ struct Verifier<'a> {
     /// Of all bytes so far.
     hasher: blake3::Hasher,
     scratch: Scratch,
+    goes_on: &'a mut dyn FnMut(u64) -> bool,
 }
 
 impl Verifier<'_> {
     /// Takes the bytes of this range into the hash.
-    fn hash(&mut self, from: u64, to: u64) -> Result<(), SegmentError> {
+    fn hash(&mut self, from: u64, to: u64) -> Result<(), Ended> {
         let mut piece = Vec::new();
         let mut at = from;
         while at < to {
@@ -56,15 +78,25 @@ impl Verifier<'_> {
             piece.resize(usize::try_from(length).expect("a piece fits memory"), 0);
             self.segment.reader().fill(&mut piece, at)?;
             self.hasher.update(&piece);
+            self.note_read(length)?;
             at += length;
         }
         Ok(())
     }
 
-    fn series(&mut self, series: &SeriesInSegment) -> Result<(), SegmentError> {
+    fn note_read(&mut self, bytes: u64) -> Result<(), Ended> {
+        if (self.goes_on)(bytes) {
+            Ok(())
+        } else {
+            Err(Ended::GivenUp)
+        }
+    }
+
+    fn series(&mut self, series: &SeriesInSegment) -> Result<(), Ended> {
         for entry in self.segment.read_chunks(series)? {
             let chunk = self.segment.read_chunk(&entry)?;
             self.hasher.update(&chunk);
+            self.note_read(entry.length.into())?;
             self.compare(series, &entry, &chunk).map_err(|reason| {
                 let range = entry.offset..entry.offset + u64::from(entry.length);
                 self.segment.reader().damaged(range, &reason)

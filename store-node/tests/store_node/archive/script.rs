@@ -36,7 +36,7 @@ pub(super) fn append_all(log: &mut Log, times: std::ops::Range<i64>) {
     for series in 0..SERIES.len() as u64 {
         append(log, series, times.clone().step_by(7));
     }
-    append(log, 0, times.clone().step_by(times.clone().count() / 4));
+    append(log, 0, times.clone().step_by(times.count() / 4));
 }
 
 pub(super) fn delete(log: &mut Log, pattern: &str, from: i64, to: i64) {

@@ -11,7 +11,7 @@ use tokio::{
 use super::{Cluster, until, within};
 
 /// Status code and body of a GET.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(super) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream

@@ -3,6 +3,7 @@
 mod joining;
 mod leading;
 mod load;
+mod purged;
 mod removing;
 
 use std::{collections::BTreeSet, time::Duration};

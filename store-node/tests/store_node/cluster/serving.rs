@@ -2,6 +2,7 @@
 
 mod ingest;
 mod query;
+mod sealed;
 
 use std::sync::Arc;
 

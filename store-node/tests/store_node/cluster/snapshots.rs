@@ -83,7 +83,7 @@ pub(super) fn segment(seed: u64, bytes: usize) -> (SegmentEntry, Vec<u8>) {
     (entry, read_file(&disk, file).expect("it was just written"))
 }
 
-fn path(entry: &SegmentEntry) -> PathBuf {
+pub(super) fn path(entry: &SegmentEntry) -> PathBuf {
     let disk = Arc::new(FakeDisk::new());
     let library = Library::open(disk, Path::new(SEGMENTS), 0).expect("a healthy disk");
     library.path(entry)
@@ -93,7 +93,7 @@ fn part(entry: &SegmentEntry) -> PathBuf {
     Path::new(SEGMENTS).join(format!("incoming/{}.part", entry.hash))
 }
 
-fn write(disk: &FakeDisk, path: &Path, content: &[u8]) {
+pub(super) fn write(disk: &FakeDisk, path: &Path, content: &[u8]) {
     let folder = path.parent().expect("it is in a folder");
     disk.create_dir_all(folder).expect("a healthy disk");
     let file = disk.open(path, OpenMode::Create).expect("a healthy disk");
@@ -115,23 +115,26 @@ impl Cluster {
             settled.then_some(first.0)
         })
         .await;
-        let (mut at, mut members) = (None, StoredMembers::default());
-        let id = *self.nodes.keys().next().expect("one runs");
+        let node = *self.nodes.keys().next().expect("one runs");
         let log = Path::new("/data/log");
-        let see = &mut |_, record: &Record| {
-            if let Record::Entry(entry) = record
-                && entry.log_id.index <= applied
-            {
-                at = Some(entry.log_id);
-                if let Content::Membership(set) = &entry.payload {
-                    members = StoredMembers::new(at, set.clone());
+        // A follower may apply what its own disk does not hold yet.
+        let place = until(|| {
+            let (mut at, mut members) = (None, StoredMembers::default());
+            let see = &mut |_, record: &Record| {
+                if let Record::Entry(entry) = record
+                    && entry.log_id.index <= applied
+                {
+                    at = Some(entry.log_id);
+                    if let Content::Membership(set) = &entry.payload {
+                        members = StoredMembers::new(at, set.clone());
+                    }
                 }
-            }
-        };
-        recovery::inspect(&self.disks[&id], log, 0, None, see).expect("the log is whole");
-        let id = at.expect("it holds what was applied");
-        assert_eq!(id.index, applied);
-        let place = Place { id, members };
+            };
+            recovery::inspect(&self.disks[&node], log, 0, None, see).expect("the log is whole");
+            let id = at.filter(|id| id.index == applied)?;
+            Some(Place { id, members })
+        })
+        .await;
         Manifest {
             position: place.to_position(0),
             jobs_through: applied,
@@ -381,20 +384,25 @@ async fn a_damaged_segment_is_fetched_from_whoever_has_it_whole() {
     let nobody = nobody.expect_err("nobody has it");
     assert_eq!(nobody.kind(), std::io::ErrorKind::NotFound, "{nobody}");
 
-    let mut wrong = content.clone();
-    wrong[300_000] ^= 1;
-    write(&cluster.disks[&2], &path(&entry), &wrong);
-    let damaged = within(replica.fetch_segment(&entry)).await;
-    damaged.expect_err("the only one there is is damaged");
-    assert!(
-        !cluster.disks[&1]
-            .exists(&path(&entry))
-            .expect("a healthy disk")
-    );
-    write(&cluster.disks[&3], &path(&entry), &content);
-    let fetched = within(replica.fetch_segment(&entry)).await;
-    fetched.expect("one is whole");
-    cluster.assert_has(1, &entry, &content);
-    let again = within(replica.fetch_segment(&entry)).await;
-    again.expect("it is not missing");
+    // Within what the hash is of, and in what comes after it.
+    for at in [300_000, content.len() - 1] {
+        let mut wrong = content.clone();
+        wrong[at] ^= 1;
+        write(&cluster.disks[&2], &path(&entry), &wrong);
+        let damaged = within(replica.fetch_segment(&entry)).await;
+        damaged.expect_err("the only one there is is damaged");
+        let disk = &cluster.disks[&1];
+        assert!(!disk.exists(&path(&entry)).expect("a healthy disk"));
+        write(&cluster.disks[&3], &path(&entry), &content);
+        let fetched = within(replica.fetch_segment(&entry)).await;
+        fetched.expect("one is whole");
+        cluster.assert_has(1, &entry, &content);
+        let again = within(replica.fetch_segment(&entry)).await;
+        again.expect("it is not missing");
+        for id in [1, 3] {
+            cluster.disks[&id]
+                .remove(&path(&entry))
+                .expect("it is there");
+        }
+    }
 }

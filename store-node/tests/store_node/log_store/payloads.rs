@@ -1,6 +1,13 @@
 //! What jobs and queries ask of the log.
 
-use std::{sync::Arc, thread};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use openraft::{
@@ -41,6 +48,20 @@ async fn append(store: &mut LogStore, entry: Entry) {
     synced.await.expect("an answer").expect("it is synced");
 }
 
+/// Waits for an entry on a thread of its own.
+fn wait(store: &LogStore, index: u64) -> Receiver<bool> {
+    let (sender, told) = sync_channel(1);
+    let store = store.clone();
+    thread::spawn(move || sender.send(store.wait_synced(index)));
+    told
+}
+
+/// What whoever waited was told.
+fn told(waiting: &Receiver<bool>) -> bool {
+    let told = waiting.recv_timeout(Duration::from_secs(30));
+    told.expect("it is told before the test calls it never")
+}
+
 #[tokio::test]
 async fn a_chunk_is_read_alone_and_within_its_entry() {
     let disk = FakeDisk::new();
@@ -67,16 +88,17 @@ async fn a_chunk_is_read_alone_and_within_its_entry() {
 async fn whoever_waits_for_an_entry_is_told_when_it_is_synced() {
     let disk = FakeDisk::new();
     let mut log = fresh(&disk);
-    let waiting = {
-        let store = log.store.clone();
-        thread::spawn(move || store.wait_synced(2))
-    };
+    let waiting = wait(&log.store, 2);
     for index in 0..=2 {
-        assert!(!waiting.is_finished(), "entry {index} of 2 comes only now");
+        assert_eq!(
+            waiting.try_recv(),
+            Err(TryRecvError::Empty),
+            "not before entry 2"
+        );
         append(&mut log.store, entry(index, &Bytes::from_static(b"x"))).await;
     }
-    assert!(waiting.join().expect("it ends"));
-    assert!(log.store.wait_synced(1));
+    assert!(told(&waiting));
+    assert!(told(&wait(&log.store, 1)));
     log.writer.shutdown().expect("a healthy disk");
 }
 
@@ -85,11 +107,7 @@ async fn whoever_waits_is_let_go_when_the_log_fails_or_is_closed() {
     let disk = FakeDisk::new();
     let mut log = fresh(&disk);
     append(&mut log.store, entry(0, &Bytes::from_static(b"x"))).await;
-    let wait = |index| {
-        let store = log.store.clone();
-        thread::spawn(move || store.wait_synced(index))
-    };
-    let waiting = wait(1);
+    let waiting = wait(&log.store, 1);
     disk.power_cut();
     let lost = log
         .store
@@ -97,16 +115,13 @@ async fn whoever_waits_is_let_go_when_the_log_fails_or_is_closed() {
         .append([entry(1, &Bytes::from_static(b"x"))], IOFlushed::noop())
         .await;
     lost.expect("it is taken, and lost");
-    assert!(!waiting.join().expect("it ends"));
-    assert!(log.store.wait_synced(0), "what was synced before is");
+    assert!(!told(&waiting));
+    assert!(told(&wait(&log.store, 0)), "what was synced before is");
     drop(log.writer.shutdown());
 
     let log = fresh(&FakeDisk::new());
-    let waiting = {
-        let store = log.store.clone();
-        thread::spawn(move || store.wait_synced(0))
-    };
+    let waiting = wait(&log.store, 0);
     log.store.close();
-    assert!(!waiting.join().expect("it ends"));
+    assert!(!told(&waiting));
     log.writer.shutdown().expect("a healthy disk");
 }

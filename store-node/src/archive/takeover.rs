@@ -1,0 +1,65 @@
+//! Takes over what jobs came to on another replica, where they cannot be done here: a segment that they
+//! need is damaged, and the others have replaced it by another.
+//!
+//! Jobs depend on the log alone, so what they come to is the same everywhere, byte for byte, and a
+//! manifest of another replica is the one that this one would have written.
+
+use std::sync::{Arc, PoisonError};
+
+use tracing::info;
+
+use super::{Archive, JobError, Work, lock};
+use crate::raft::transfer::SegmentStore;
+use crate::scan::read;
+use crate::segments::manifest::Manifest;
+use crate::state::Payloads;
+
+impl Archive {
+    /// Whether `manifest` stands behind jobs that wait here.
+    pub(crate) fn is_behind(&self, manifest: &Manifest) -> bool {
+        let state = read(&self.state);
+        state
+            .job()
+            .is_some_and(|next| next.index() <= manifest.jobs_through)
+    }
+
+    /// Takes the jobs up to that of `manifest` for done. Their commands must have been applied. Says
+    /// whether it did: it does not while a segment is missing, or if none of these jobs waits. Call it
+    /// off the runtime's threads.
+    ///
+    /// # Errors
+    /// See [`JobError`]; nothing is changed.
+    pub(crate) fn take_over(
+        &self,
+        manifest: &Manifest,
+        payloads: &dyn Payloads,
+    ) -> Result<bool, JobError> {
+        let mut work = lock(&self.work);
+        if !self.is_behind(manifest) || !self.missing(&manifest.segments).is_empty() {
+            return Ok(false);
+        }
+        self.library.sync_names(&manifest.segments)?;
+        if !payloads.wait_synced(manifest.position.index) {
+            return Err(JobError::Stopping);
+        }
+        self.store(manifest)?;
+        *lock(&self.current) = Some(Arc::new(manifest.clone()));
+        {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(before) = state.take_over(manifest) {
+                lock(&self.readers).push(Arc::downgrade(&before));
+            }
+        }
+        info!(
+            position = manifest.position.index,
+            jobs_through = manifest.jobs_through,
+            segments = manifest.segments.len(),
+            "jobs taken over from another member"
+        );
+        *work = Work {
+            made: None,
+            is_untidy: true,
+        };
+        Ok(true)
+    }
+}

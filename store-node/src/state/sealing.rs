@@ -102,6 +102,11 @@ impl State {
         self.jobs.front()
     }
 
+    /// Whether anything is on its way into segments.
+    pub fn is_sealing(&self) -> bool {
+        !self.generations.is_empty()
+    }
+
     /// How many jobs wait.
     pub fn jobs_waiting(&self) -> usize {
         self.jobs.len()

@@ -15,6 +15,7 @@
 pub mod buckets;
 pub mod catalogue;
 pub mod merge;
+pub(crate) mod reader;
 pub mod rows;
 pub mod tally;
 
@@ -35,7 +36,8 @@ use crate::state::{PayloadError, Payloads, State};
 
 use buckets::Buckets;
 use catalogue::matching;
-use merge::{Reader, Sweep};
+use merge::Sweep;
+use reader::Reader;
 use rows::Rows;
 
 /// What is asked about a range.

@@ -12,7 +12,9 @@ pub mod chunks;
 pub mod generation;
 pub mod nodes;
 pub mod order;
+pub mod pieces;
 pub mod producers;
+pub mod readings;
 pub mod registry;
 pub(crate) mod sealing;
 pub mod selection;
@@ -28,10 +30,12 @@ use store_wire::message::ProducerStatus;
 use crate::command::{Append, Command};
 use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};
 
-use chunks::{Buffers, Place, SMALL_READINGS, SeriesReadings};
+use chunks::{Buffers, SMALL_READINGS};
 use generation::{Generation, Job};
 use nodes::Nodes;
+use pieces::Place;
 use producers::{Producers, Verdict};
+use readings::SeriesReadings;
 use registry::{Registry, SeriesRefusal};
 
 /// A leader proposes no more deletes while there are so many tombstones: each read looks at all of them.

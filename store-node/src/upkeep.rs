@@ -15,7 +15,7 @@ use store_wire::clock::Clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use crate::archive::plan::{is_worn, plan};
 use crate::archive::{Archive, JobError, is_met};
@@ -104,6 +104,23 @@ pub async fn work(
     }
 }
 
+/// What decisions about segments depend on: it is not looked at again before it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sealed {
+    jobs_through: u64,
+    deleted_through: Option<u64>,
+}
+
+impl Sealed {
+    fn of(state: &State) -> Self {
+        let newest = state.tombstones().last();
+        Self {
+            jobs_through: state.jobs_through(),
+            deleted_through: newest.map(|tombstone| tombstone.index),
+        }
+    }
+}
+
 /// What the leader decides with.
 pub struct Upkeep {
     /// This node's replica.
@@ -125,31 +142,34 @@ impl Upkeep {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fresh_since = None;
         let mut retained = None::<(Instant, Vec<RetentionRule>)>;
+        let mut looked = None;
         loop {
             ticks.tick().await;
             if !self.replica.is_leader() {
                 fresh_since = None;
+                looked = None;
                 continue;
             }
-            let (fresh, waiting) = {
+            let (fresh, waiting, is_sealing, sealed) = {
                 let state = read(&self.state);
-                (state.fresh(), state.jobs_waiting())
+                let (waiting, is_sealing) = (state.jobs_waiting(), state.is_sealing());
+                (state.fresh(), waiting, is_sealing, Sealed::of(&state))
             };
             if fresh.bytes == 0 {
                 fresh_since = None;
             }
             let since = *fresh_since.get_or_insert_with(Instant::now);
-            if waiting > 0 {
-                continue;
-            }
             let is_old = fresh.bytes > 0 && since.elapsed() >= self.policy.seal_after;
             let is_much = fresh.bytes >= self.policy.seal_bytes
                 || fresh.readings >= self.policy.seal_readings;
-            if is_old || is_much {
+            if (is_old || is_much) && !is_sealing {
+                // Compaction that is under way makes haste then.
                 fresh_since = None;
                 self.propose(command::seal(&Seal::default())).await;
-            } else if let Some(segments) = self.to_compact().await {
-                self.propose(command::compact(&segments)).await;
+            } else if waiting > 0 {
+                // What can be decided depends on what they come to.
+            } else if looked != Some(sealed) {
+                looked = self.compact().await.then_some(sealed);
             } else if self.is_to_retain(retained.as_ref()) {
                 retained = Some((Instant::now(), read(&self.state).retention().to_vec()));
                 for delete in self.overdue() {
@@ -166,24 +186,44 @@ impl Upkeep {
         })
     }
 
-    async fn propose(&self, command: Bytes) {
-        if let Err(reason) = self.replica.propose(command).await {
+    /// Whether it was proposed.
+    async fn propose(&self, command: Bytes) -> bool {
+        let proposed = self.replica.propose(command).await;
+        if let Err(reason) = &proposed {
             // Whoever leads next decides anew.
             debug!(%reason, "upkeep was not proposed");
+        }
+        proposed.is_ok()
+    }
+
+    /// Proposes what should be compacted next, if anything should. Says whether there is nothing more
+    /// to decide before something changes.
+    async fn compact(&self) -> bool {
+        match self.to_compact().await {
+            Ok(Some(segments)) => self.propose(command::compact(&segments)).await,
+            Ok(None) => true,
+            Err(reason) => {
+                debug!(%reason, "a segment cannot be looked into");
+                false
+            }
         }
     }
 
     /// Segments that should become one.
-    async fn to_compact(&self) -> Option<Vec<SegmentId>> {
+    ///
+    /// # Errors
+    /// When there is none, and one could not be looked into.
+    async fn to_compact(&self) -> Result<Option<Vec<SegmentId>>, JobError> {
         let (segments, tombstones) = {
             let state = read(&self.state);
             (state.segments().to_vec(), state.tombstones().to_vec())
         };
         if let Some(planned) = plan(&segments) {
-            return Some(planned);
+            return Ok(Some(planned));
         }
         let archive = Arc::clone(&self.archive);
         let worn = move || {
+            let mut nothing = Ok(None);
             for entry in segments {
                 let newer: Vec<Tombstone> = tombstones
                     .iter()
@@ -195,15 +235,16 @@ impl Upkeep {
                 }
                 match archive.touched(&entry, &newer) {
                     Ok(touched) if is_worn(&entry, touched, tombstones.len()) => {
-                        return Some(vec![entry.id()]);
+                        return Ok(Some(vec![entry.id()]));
                     }
                     Ok(_) => {}
-                    Err(reason) => error!(%reason, "a segment cannot be looked into"),
+                    Err(reason) => nothing = Err(reason),
                 }
             }
-            None
+            nothing
         };
-        tokio::task::spawn_blocking(worn).await.ok().flatten()
+        let looked = tokio::task::spawn_blocking(worn).await;
+        looked.map_err(|failed| JobError::Disk(failed.into()))?
     }
 
     /// Deletes of what is older than it is to be kept.

@@ -8,9 +8,9 @@ use store_wire::message::Order;
 use tokio::time::Instant;
 
 use super::cut::{Cutter, Files, Standing};
-use super::windows::width;
 use super::{Archive, JobError};
-use crate::scan::merge::{Reader, Sweep};
+use crate::scan::merge::Sweep;
+use crate::scan::reader::Reader;
 use crate::scan::{Limits, ScanError};
 use crate::segments::writer::CHUNKS_MAX;
 use crate::state::Payloads;
@@ -24,7 +24,7 @@ impl Archive {
         generation: &Generation,
         payloads: &dyn Payloads,
     ) -> Result<Change, JobError> {
-        let width = width(generation, payloads)?;
+        let width = self.width(generation, payloads)?;
         let tombstones = &generation.checkpoint.tombstones;
         let mut files = Files::new(self, generation.index);
         for (id, unsealed) in &generation.series {
@@ -69,12 +69,7 @@ impl Archive {
             decoded_bytes_max: usize::MAX,
             deadline: Instant::now() + PATIENCE,
         };
-        let reader = Reader {
-            payloads,
-            library: &self.library,
-            id,
-            series,
-        };
+        let reader = self.reader(id, series, payloads);
         let mut cutter = Cutter::new(files, id, series.kind, width, chunk_readings);
         let everything = TimeRange::EVERYTHING;
         let swept =
@@ -83,6 +78,21 @@ impl Archive {
             (Some(failed), _) => Err(failed),
             (None, Err(ScanError::Segment { source, .. })) => Err(source.into()),
             (None, swept) => Ok(swept?),
+        }
+    }
+
+    /// Reads what there is of a series.
+    pub(super) fn reader<'a>(
+        &'a self,
+        id: SeriesId,
+        series: &'a SeriesDescription,
+        payloads: &'a dyn Payloads,
+    ) -> Reader<'a> {
+        Reader {
+            payloads,
+            library: &self.library,
+            id,
+            series,
         }
     }
 }

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use sensor_model::{Columns, SeriesPath, TimeRange};
+use sensor_model::TimeRange;
 
-use super::JobError;
+use super::{Archive, JobError};
 use crate::scan::ScanError;
+use crate::scan::reader::Reader;
 use crate::segments::manifest::Window;
 use crate::state::Payloads;
-use crate::state::chunks::{Piece, Unsealed};
+use crate::state::chunks::Unsealed;
 use crate::state::generation::Generation;
 
 /// Most segments of one generation: with more windows than that, wider ones are taken.
@@ -23,24 +24,31 @@ struct Windows {
     starts: BTreeSet<i64>,
 }
 
-/// The width of the generation's windows: as the seal says, or doubled until there are few enough.
-///
-/// # Errors
-/// When readings cannot be read back, which is only tried if it looks as if there were too many.
-pub(super) fn width(generation: &Generation, payloads: &dyn Payloads) -> Result<u64, JobError> {
-    let mut windows = Windows {
-        width: generation.seal.window,
-        starts: BTreeSet::new(),
-    };
-    let mut spans = generation.series.iter().flat_map(|(_, run)| run.spans());
-    if spans.all(|span| windows.add_span(span)) {
-        return Ok(windows.width);
+impl Archive {
+    /// The width of the generation's windows: as the seal says, or doubled until there are few enough.
+    ///
+    /// # Errors
+    /// When readings cannot be read back, which is only tried if it looks as if there were too many.
+    pub(super) fn width(
+        &self,
+        generation: &Generation,
+        payloads: &dyn Payloads,
+    ) -> Result<u64, JobError> {
+        let mut windows = Windows {
+            width: generation.seal.window,
+            starts: BTreeSet::new(),
+        };
+        let mut spans = generation.series.iter().flat_map(|(_, run)| run.spans());
+        if spans.all(|span| windows.add_span(span)) {
+            return Ok(windows.width);
+        }
+        windows.starts.clear();
+        for (id, run) in &generation.series {
+            let reader = self.reader(*id, generation.description(*id), payloads);
+            windows.add_run(run, &reader)?;
+        }
+        Ok(windows.width)
     }
-    windows.starts.clear();
-    for (id, run) in &generation.series {
-        windows.add_run(run, &generation.description(*id).path, payloads)?;
-    }
-    Ok(windows.width)
 }
 
 impl Windows {
@@ -59,21 +67,16 @@ impl Windows {
         }
     }
 
-    fn add_run(
-        &mut self,
-        run: &Unsealed,
-        path: &SeriesPath,
-        payloads: &dyn Payloads,
-    ) -> Result<(), JobError> {
+    fn add_run(&mut self, run: &Unsealed, reader: &Reader<'_>) -> Result<(), ScanError> {
         let selected = run.select(TimeRange::EVERYTHING);
         for piece in &selected.pieces {
-            let span = (piece.first, piece.last);
-            if Window::of(span.0, self.width) == Window::of(span.1, self.width) {
-                self.add(span.0);
+            if Window::of(piece.first, self.width) == Window::of(piece.last, self.width) {
+                self.add(piece.first);
                 continue;
             }
-            let columns = decoded(piece, path, payloads)?;
-            self.add_all(columns.times);
+            let chunk = reader.piece(piece)?;
+            let columns = reader.view(&chunk)?.decode();
+            self.add_all(columns.map_err(|error| reader.damaged(error))?.times);
         }
         self.add_all(selected.head.times);
         Ok(())
@@ -99,24 +102,6 @@ impl Windows {
         }
         Window::of(time, self.width)
     }
-}
-
-fn decoded(
-    piece: &Piece,
-    path: &SeriesPath,
-    payloads: &dyn Payloads,
-) -> Result<Columns, ScanError> {
-    let path = || path.clone();
-    let bytes = piece.read(payloads);
-    let bytes = bytes.map_err(|source| ScanError::Payload {
-        path: path(),
-        source,
-    })?;
-    let chunk = column_codec::parse(&bytes).and_then(|chunk| chunk.decode());
-    chunk.map_err(|source| ScanError::Chunk {
-        path: path(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use sensor_model::{
 };
 use store_wire::message::{Order, SeriesInfo};
 
-use super::merge::{Reader, Sweep};
+use super::merge::Sweep;
+use super::reader::Reader;
 use super::{Flow, Limits, Matched, ScanError, Source, Taker, read};
+use crate::segments::manifest::Uncertain;
 use crate::state::State;
 
 /// How many paths are looked at under one lock.
@@ -65,9 +67,10 @@ pub fn last(
 ) -> Result<(), ScanError> {
     matching(source.state, pattern, visible, limits, &mut |series| {
         let mut latest = Vec::with_capacity(series.len());
-        for info in known(source, series, limits)? {
-            if let Some(last) = info.last {
-                latest.push((info.description, last));
+        for mut known in known(source.state, series) {
+            known.resolve_last(source, limits)?;
+            if let Some(last) = known.info.last {
+                latest.push((known.info.description, last));
             }
         }
         sink(latest)
@@ -86,42 +89,67 @@ pub fn series(
     sink: &mut dyn FnMut(Vec<SeriesInfo>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
     matching(source.state, pattern, visible, limits, &mut |series| {
-        sink(known(source, series, limits)?)
+        let mut infos = Vec::with_capacity(series.len());
+        for mut known in known(source.state, series) {
+            known.resolve_first(source, limits)?;
+            known.resolve_last(source, limits)?;
+            infos.push(known.info);
+        }
+        sink(infos)
     })
 }
 
-/// What is known of the readings of some series.
-fn known(
-    source: Source<'_>,
-    series: Vec<Matched>,
-    limits: &Limits,
-) -> Result<Vec<SeriesInfo>, ScanError> {
-    let mut uncertain = Vec::new();
-    let mut infos = Vec::with_capacity(series.len());
-    {
-        let state = read(source.state);
-        for (id, description) in series {
-            let Some(readings) = state.readings(id) else {
-                continue;
-            };
-            if readings.is_uncertain() {
-                uncertain.push((infos.len(), id));
-            }
-            infos.push(SeriesInfo {
-                description: SeriesDescription::clone(&description),
-                count: readings.count(),
-                first: readings.first().map(Timestamp::from_nanos),
-                last: readings.last().cloned(),
-            });
+/// What is known of a series without looking at its readings.
+struct Known {
+    id: SeriesId,
+    info: SeriesInfo,
+    uncertain: Uncertain,
+}
+
+fn known(state: &RwLock<State>, series: Vec<Matched>) -> Vec<Known> {
+    let state = read(state);
+    let known = series.into_iter().filter_map(|(id, description)| {
+        let readings = state.readings(id)?;
+        let info = SeriesInfo {
+            description: SeriesDescription::clone(&description),
+            count: readings.count(),
+            first: readings.first().map(Timestamp::from_nanos),
+            last: readings.last().cloned(),
+        };
+        let uncertain = readings.uncertain();
+        Some(Known {
+            id,
+            info,
+            uncertain,
+        })
+    });
+    known.collect()
+}
+
+impl Known {
+    fn resolve_first(&mut self, source: Source<'_>, limits: &Limits) -> Result<(), ScanError> {
+        if self.uncertain.first {
+            let first = self.outermost(source, Order::Ascending, limits)?;
+            self.info.first = first.map(|reading| reading.timestamp);
         }
+        Ok(())
     }
-    for (at, id) in uncertain {
-        let info: &mut SeriesInfo = &mut infos[at];
-        let first = outermost(source, id, &info.description, Order::Ascending, limits)?;
-        info.first = first.map(|reading| reading.timestamp);
-        info.last = outermost(source, id, &info.description, Order::Descending, limits)?;
+
+    fn resolve_last(&mut self, source: Source<'_>, limits: &Limits) -> Result<(), ScanError> {
+        if self.uncertain.last {
+            self.info.last = self.outermost(source, Order::Descending, limits)?;
+        }
+        Ok(())
     }
-    Ok(infos)
+
+    fn outermost(
+        &self,
+        source: Source<'_>,
+        order: Order,
+        limits: &Limits,
+    ) -> Result<Option<Reading>, ScanError> {
+        outermost(source, self.id, &self.info.description, order, limits)
+    }
 }
 
 /// The first reading of a series in `order` that was not deleted.

@@ -11,27 +11,17 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use column_codec::Scratch;
-use sensor_model::{Columns, SeriesDescription, SeriesId, Statistics, TimeRange, Values};
+use sensor_model::{Columns, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
+use super::reader::Reader;
 use super::{Flow, Limits, ScanError, Taker};
-use crate::segments::library::Library;
 use crate::segments::manifest::SegmentEntry;
-use crate::segments::segment::{ChunkEntry, SegmentError};
-use crate::state::chunks::Piece;
+use crate::segments::segment::ChunkEntry;
 use crate::state::order::{keep_times, sort_keeping_later};
+use crate::state::pieces::Piece;
 use crate::state::selection::{Mask, Selection};
-use crate::state::{PayloadError, Payloads};
-
-/// Where the readings of one series are to be had.
-pub(crate) struct Reader<'a> {
-    pub(crate) payloads: &'a dyn Payloads,
-    pub(crate) library: &'a Library,
-    pub(crate) id: SeriesId,
-    pub(crate) series: &'a SeriesDescription,
-}
 
 /// A sweep through one series.
 pub(crate) struct Sweep<'a> {
@@ -175,9 +165,7 @@ impl<'a> Sweep<'a> {
     /// Looks up the chunks that a segment has of the series, and lets these wait in its place.
     fn expand(&mut self, entry: &Arc<SegmentEntry>, commit: usize) -> Result<(), ScanError> {
         self.limits.check_deadline()?;
-        let chunks = self.reader.library.chunks(entry, self.reader.id);
-        let chunks = chunks.map_err(|error| self.reader.unusable(error))?;
-        for chunk in &*chunks {
+        for chunk in &*self.reader.chunks(entry)? {
             let (first, last, through) = (chunk.first(), chunk.last(), entry.masked_through);
             let source = Source::Chunk(Arc::clone(entry), chunk.clone());
             self.wait(first, last, commit, through, source);
@@ -247,9 +235,7 @@ impl<'a> Sweep<'a> {
             Source::Chunk(_, chunk) => Ok(Some(chunk.statistics.clone())),
             Source::Piece(piece) if piece.is_sorted => {
                 let chunk = self.reader.piece(piece)?;
-                let view =
-                    column_codec::parse(&chunk).map_err(|error| self.reader.damaged(error))?;
-                Ok(Some(view.statistics()))
+                Ok(Some(self.reader.view(&chunk)?.statistics()))
             }
             Source::Piece(_) | Source::Head(_) | Source::Segment(_) => Ok(None),
         }
@@ -315,7 +301,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn decode(&mut self, chunk: &[u8]) -> Result<Columns, ScanError> {
-        let view = column_codec::parse(chunk).map_err(|error| self.reader.damaged(error))?;
+        let view = self.reader.view(chunk)?;
         let bytes_max = self.limits.decoded_bytes_max;
         if !self.open.is_empty() && self.open_bytes + view.decoded_len() > bytes_max {
             return Err(ScanError::TooMuchOverlap {
@@ -416,44 +402,6 @@ impl PartialEq for Cursor {
 }
 
 impl Eq for Cursor {}
-
-impl Reader<'_> {
-    /// The bytes of a chunk that is not sealed.
-    fn piece(&self, piece: &Piece) -> Result<Bytes, ScanError> {
-        piece
-            .read(self.payloads)
-            .map_err(|source| self.unreadable(source))
-    }
-
-    /// The bytes of a chunk of a segment.
-    fn chunk(&self, entry: &SegmentEntry, chunk: &ChunkEntry) -> Result<Bytes, ScanError> {
-        let segment = self.library.segment(entry);
-        segment
-            .and_then(|segment| segment.chunk(chunk))
-            .map_err(|error| self.unusable(error))
-    }
-
-    fn unusable(&self, source: SegmentError) -> ScanError {
-        ScanError::Segment {
-            path: self.series.path.clone(),
-            source,
-        }
-    }
-
-    fn unreadable(&self, source: PayloadError) -> ScanError {
-        ScanError::Payload {
-            path: self.series.path.clone(),
-            source,
-        }
-    }
-
-    fn damaged(&self, source: column_codec::DecodeError) -> ScanError {
-        ScanError::Chunk {
-            path: self.series.path.clone(),
-            source,
-        }
-    }
-}
 
 /// Ascends in the direction of the sweep.
 const fn key(time: i64, order: Order) -> i64 {

@@ -4,7 +4,8 @@ use sensor_model::{Columns, Pattern, SeriesPath, Statistics, TimeRange};
 use store_wire::message::Order;
 
 use super::catalogue::matching;
-use super::merge::{Reader, Sweep};
+use super::merge::Sweep;
+use super::reader::Reader;
 use super::{Flow, Limits, ScanError, Source, Taker, Totals, read};
 use crate::state::selection::Selection;
 

@@ -95,8 +95,18 @@ pub struct SeriesRecord {
     pub first: Option<i64>,
     /// The latest reading.
     pub last: Option<Reading>,
-    /// Whether a delete may have taken `first` or `last`: then only a scan can say what they are.
-    pub is_uncertain: bool,
+    /// Which of the two a delete may have taken.
+    pub uncertain: Uncertain,
+}
+
+/// Which of the first and the last of a series' readings a delete may have taken: then only a scan can
+/// say what it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uncertain {
+    /// The first.
+    pub first: bool,
+    /// The last.
+    pub last: bool,
 }
 
 /// A producer, as of the manifest's position.

@@ -4,15 +4,16 @@
 //! few readings are decoded when they are applied and gather in the series' *head*, which from time
 //! to time is encoded into one chunk kept in memory. So a gateway that sends each reading alone costs a
 //! series no more references than one that sends thousands together.
+//!
+//! A piece itself is in `pieces.rs`. What is known of all readings of a series, sealed or not, is in `readings.rs`.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use column_codec::{ChunkView, Scratch, encode_with};
-use sensor_model::{Columns, Kind, Reading, TimeRange, Values};
+use column_codec::{Scratch, encode_with};
+use sensor_model::{Columns, Kind, TimeRange, Values};
 
 use super::order::{is_strictly_ascending, sort_keeping_later};
-use super::{PayloadError, Payloads};
+use super::pieces::{Piece, Place, Span};
 
 /// Chunks of fewer readings go into the head. A reference then costs less than a byte a reading.
 pub const SMALL_READINGS: usize = 64;
@@ -24,60 +25,13 @@ pub const HEAD_TEXT_BYTES: usize = 64 * 1024;
 /// How many pieces share one entry of the zone map.
 const ZONE_PIECES: usize = 64;
 
-/// A chunk of one series, and what a scan must know to leave it out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Piece {
-    /// Every reading in it was committed at or before this index of the log.
-    pub order: u64,
-    /// Where its bytes are.
-    pub place: Place,
-    /// The earliest time in it.
-    pub first: i64,
-    /// The latest time in it.
-    pub last: i64,
-    /// How many readings it has.
-    pub count: u32,
-    /// Whether its times are strictly ascending.
-    pub is_sorted: bool,
-}
-
-// A year of one series at 1 Hz in chunks of a thousand is 31,536 of them.
-const _: () = assert!(size_of::<Piece>() <= 56);
-
-/// Where a chunk's bytes are.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Place {
-    /// In the payload of the entry at the piece's order.
-    Log {
-        /// The chunk's first byte in the payload.
-        offset: u32,
-        /// How many bytes.
-        length: u32,
-        /// CRC32C of them.
-        crc: u32,
-    },
-    /// In memory: a head that was full.
-    Memory(Arc<Box<[u8]>>),
-}
-
-/// The readings of one series, as far as they are not sealed, and what is known of all of them.
+/// Pieces and a head.
 ///
 /// Invariants:
 /// - of two pieces that have a timestamp in common, the one committed later stands later, and the head
-///   last of all: where a timestamp is repeated, the later piece counts.
-#[derive(Debug, PartialEq)]
-pub struct SeriesReadings {
-    pub(super) unsealed: Unsealed,
-    pub(super) count: u64,
-    pub(super) first: Option<i64>,
-    pub(super) last: Option<Reading>,
-    /// Whether a delete may have taken the first or the last reading.
-    pub(super) is_uncertain: bool,
-}
-
-/// Pieces and a head.
-///
-/// Invariant: a zone spans all pieces it stands for.
+///   last of all: where a timestamp is repeated, the later piece counts;
+/// - of the readings of one piece, or of the head, that a delete is of, it takes all or none;
+/// - a zone spans all pieces it stands for.
 #[derive(Debug, PartialEq)]
 pub struct Unsealed {
     pieces: Vec<Piece>,
@@ -94,13 +48,6 @@ pub struct Selected {
     pub head: Columns,
     /// The order of the head.
     pub head_order: u64,
-}
-
-/// The first and the last of some times.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) first: i64,
-    pub(super) last: i64,
 }
 
 /// Readings that are not yet a chunk, in the order of their commits.
@@ -121,34 +68,6 @@ pub struct Buffers {
     encoded: Vec<u8>,
 }
 
-impl Span {
-    const EMPTY: Self = Self {
-        first: i64::MAX,
-        last: i64::MIN,
-    };
-
-    pub(super) const fn meets(self, other: Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-
-    fn widen(&mut self, other: Self) {
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
-    }
-
-    /// The span of a range that is not empty.
-    pub(super) const fn of(range: TimeRange) -> Self {
-        Self {
-            first: range.from.as_nanos(),
-            last: range.to.as_nanos() - 1,
-        }
-    }
-
-    pub(super) const fn holds(self, time: i64) -> bool {
-        self.first <= time && time <= self.last
-    }
-}
-
 impl Head {
     const fn empty(kind: Kind) -> Self {
         Self {
@@ -159,129 +78,8 @@ impl Head {
         }
     }
 
-    const fn is_full(&self, readings: usize) -> bool {
-        readings >= HEAD_READINGS || self.text_bytes >= HEAD_TEXT_BYTES
-    }
-}
-
-impl SeriesReadings {
-    /// No readings, of `kind`.
-    pub const fn new(kind: Kind) -> Self {
-        Self {
-            unsealed: Unsealed::new(kind),
-            count: 0,
-            first: None,
-            last: None,
-            is_uncertain: false,
-        }
-    }
-
-    /// How many readings were applied, repeated timestamps counted each time.
-    pub const fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The earliest timestamp.
-    pub const fn first(&self) -> Option<i64> {
-        self.first
-    }
-
-    /// The latest reading.
-    pub const fn last(&self) -> Option<&Reading> {
-        self.last.as_ref()
-    }
-
-    /// Whether a delete may have taken [`first`](Self::first) or [`last`](Self::last): then only a
-    /// scan can say what they are.
-    pub const fn is_uncertain(&self) -> bool {
-        self.is_uncertain
-    }
-
-    /// What is not sealed.
-    pub const fn unsealed(&self) -> &Unsealed {
-        &self.unsealed
-    }
-
-    /// Adds the chunk at `place` of entry `order` by reference: one of at least [`SMALL_READINGS`].
-    pub fn add_chunk(
-        &mut self,
-        order: u64,
-        place: Place,
-        chunk: &ChunkView<'_>,
-        buffers: &mut Buffers,
-    ) {
-        let span = Span {
-            first: chunk.first_time().as_nanos(),
-            last: chunk.last_time().as_nanos(),
-        };
-        // What the head holds was committed before; it may stay open unless a timestamp can repeat.
-        if span.meets(self.unsealed.head.span) {
-            self.unsealed.close_head(buffers);
-        }
-        if self.is_latest(span.last) {
-            self.last = Some(chunk.statistics().last);
-        }
-        self.note(span, chunk.count());
-        self.unsealed.push(Piece {
-            order,
-            place,
-            first: span.first,
-            last: span.last,
-            count: u32::try_from(chunk.count()).expect("a chunk has at most 65,536 readings"),
-            is_sorted: chunk.is_sorted(),
-        });
-    }
-
-    /// Adds a few readings of entry `order`, in their order, to the head. They are of the series' kind.
-    pub fn add_readings(&mut self, order: u64, readings: &Columns, buffers: &mut Buffers) {
-        let mut span = Span::EMPTY;
-        let mut latest = None;
-        for (at, time) in readings.times.iter().enumerate() {
-            span.first = span.first.min(*time);
-            if *time >= span.last {
-                span.last = *time;
-                latest = Some(at);
-            }
-        }
-        let Some(latest) = latest else { return };
-        if self.is_latest(span.last) {
-            self.last = readings.reading(latest);
-        }
-        self.note(span, readings.len());
-        let head = &mut self.unsealed.head;
-        head.columns.extend_from(readings, 0, readings.len());
-        head.span.widen(span);
-        head.order = order;
-        if let Values::Text(texts) = &readings.values {
-            head.text_bytes += texts.iter().map(String::len).sum::<usize>();
-        }
-        if head.is_full(head.columns.len()) {
-            self.unsealed.close_head(buffers);
-        }
-    }
-
-    /// Notes that what was committed before and lies in `range` is deleted.
-    pub(super) fn note_deleted(&mut self, range: TimeRange, buffers: &mut Buffers) {
-        let span = Span::of(range);
-        if span.meets(self.unsealed.head.span) {
-            // What comes next is not deleted: the head's readings share one fate.
-            self.unsealed.close_head(buffers);
-        }
-        let takes = |time: Option<i64>| time.is_some_and(|time| span.holds(time));
-        let last = self.last.as_ref().map(|last| last.timestamp.as_nanos());
-        self.is_uncertain |= takes(self.first) || takes(last);
-    }
-
-    /// Whether a reading at `time`, committed now, is the latest.
-    fn is_latest(&self, time: i64) -> bool {
-        self.last
-            .as_ref()
-            .is_none_or(|last| time >= last.timestamp.as_nanos())
-    }
-
-    fn note(&mut self, span: Span, readings: usize) {
-        self.count += readings as u64;
-        self.first = Some(self.first.map_or(span.first, |first| first.min(span.first)));
+    fn is_full(&self) -> bool {
+        self.columns.len() >= HEAD_READINGS || self.text_bytes >= HEAD_TEXT_BYTES
     }
 }
 
@@ -304,6 +102,42 @@ impl Unsealed {
     pub(super) fn take(&mut self) -> Self {
         let empty = Self::new(self.head.columns.kind());
         std::mem::replace(self, empty)
+    }
+
+    /// Adds a chunk that stays in the log.
+    pub(super) fn add_chunk(&mut self, piece: Piece, buffers: &mut Buffers) {
+        // What the head holds was committed before; it may stay open unless a timestamp can repeat.
+        self.part(piece.span(), buffers);
+        self.push(piece);
+    }
+
+    /// Adds a few readings of entry `order`, in their order, to the head. They are of its kind, and
+    /// `span` is theirs.
+    pub(super) fn add_readings(
+        &mut self,
+        order: u64,
+        readings: &Columns,
+        span: Span,
+        buffers: &mut Buffers,
+    ) {
+        let head = &mut self.head;
+        head.columns.extend_from(readings, 0, readings.len());
+        head.span.widen(span);
+        head.order = order;
+        if let Values::Text(texts) = &readings.values {
+            head.text_bytes += texts.iter().map(String::len).sum::<usize>();
+        }
+        if head.is_full() {
+            self.close_head(buffers);
+        }
+    }
+
+    /// Makes a piece of the head if it may have readings in `span`: what comes next has not the same
+    /// standing there.
+    pub(super) fn part(&mut self, span: Span, buffers: &mut Buffers) {
+        if span.meets(self.head.span) {
+            self.close_head(buffers);
+        }
     }
 
     /// Copies out what may have readings in `range`, which is not empty.
@@ -377,45 +211,6 @@ impl Unsealed {
     }
 }
 
-impl Piece {
-    const fn span(&self) -> Span {
-        Span {
-            first: self.first,
-            last: self.last,
-        }
-    }
-
-    /// Its bytes, checked.
-    ///
-    /// # Errors
-    /// See [`PayloadError`].
-    pub(crate) fn read(&self, payloads: &dyn Payloads) -> Result<Bytes, PayloadError> {
-        match &self.place {
-            Place::Memory(bytes) => Ok(Bytes::from_owner(SharedBytes(Arc::clone(bytes)))),
-            Place::Log {
-                offset,
-                length,
-                crc,
-            } => {
-                let bytes = payloads.chunk(self.order, *offset, *length)?;
-                if crc32c::crc32c(&bytes) == *crc {
-                    Ok(bytes)
-                } else {
-                    Err(PayloadError::Damaged { index: self.order })
-                }
-            }
-        }
-    }
-}
-
-struct SharedBytes(Arc<Box<[u8]>>);
-
-impl AsRef<[u8]> for SharedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// Empties `columns` and keeps their memory: a series that filled one head will fill another.
 fn clear(columns: &mut Columns) {
     columns.times.clear();
@@ -445,7 +240,7 @@ fn for_each_run_inside(times: &[i64], range: TimeRange, mut run: impl FnMut(usiz
 
 #[cfg(test)]
 mod tests {
-    use column_codec::{encode, parse};
+    use column_codec::parse;
     use sensor_model::Timestamp;
 
     use super::*;
@@ -463,26 +258,38 @@ mod tests {
         TimeRange::new(Timestamp::from_nanos(from), Timestamp::from_nanos(to)).unwrap()
     }
 
-    fn add_chunk(series: &mut SeriesReadings, index: u64, columns: &Columns) {
-        let mut bytes = Vec::new();
-        encode(columns, &mut bytes).unwrap();
+    fn add_chunk(unsealed: &mut Unsealed, order: u64, times: std::ops::Range<i64>) {
         let place = Place::Log {
             offset: 0,
-            length: u32::try_from(bytes.len()).unwrap(),
-            crc: crc32c::crc32c(&bytes),
+            length: 0,
+            crc: 0,
         };
-        let chunk = parse(&bytes).unwrap();
-        series.add_chunk(index, place, &chunk, &mut Buffers::default());
+        let piece = Piece {
+            order,
+            place,
+            first: times.start,
+            last: times.end - 1,
+            count: u32::try_from(times.count()).unwrap(),
+            is_sorted: true,
+        };
+        unsealed.add_chunk(piece, &mut Buffers::default());
+    }
+
+    fn add_one(unsealed: &mut Unsealed, order: u64, time: i64) {
+        let span = Span {
+            first: time,
+            last: time,
+        };
+        unsealed.add_readings(order, &readings([time]), span, &mut Buffers::default());
     }
 
     #[test]
     fn a_full_head_becomes_one_sorted_chunk_in_memory() {
-        let mut series = SeriesReadings::new(Kind::I64);
-        let mut buffers = Buffers::default();
+        let mut unsealed = Unsealed::new(Kind::I64);
         for time in (0..1024).rev() {
-            series.add_readings(7, &readings([time]), &mut buffers);
+            add_one(&mut unsealed, 7, time);
         }
-        let selection = series.unsealed().select(range(0, 5000));
+        let selection = unsealed.select(range(0, 5000));
         assert!(selection.head.is_empty());
         let [piece] = &selection.pieces[..] else {
             panic!("{:?}", selection.pieces)
@@ -497,11 +304,10 @@ mod tests {
 
     #[test]
     fn the_head_is_closed_before_a_chunk_that_may_repeat_its_times() {
-        let mut series = SeriesReadings::new(Kind::I64);
-        series.add_readings(7, &readings([150]), &mut Buffers::default());
-        add_chunk(&mut series, 7, &readings(100..200));
-        let places: Vec<bool> = series
-            .unsealed()
+        let mut unsealed = Unsealed::new(Kind::I64);
+        add_one(&mut unsealed, 7, 150);
+        add_chunk(&mut unsealed, 7, 100..200);
+        let places: Vec<bool> = unsealed
             .select(range(0, 1000))
             .pieces
             .iter()
@@ -512,61 +318,57 @@ mod tests {
 
     #[test]
     fn the_head_stays_open_beside_a_chunk_of_another_time() {
-        let mut series = SeriesReadings::new(Kind::I64);
-        series.add_readings(7, &readings([99]), &mut Buffers::default());
-        add_chunk(&mut series, 7, &readings(100..200));
-        let selection = series.unsealed().select(range(0, 1000));
+        let mut unsealed = Unsealed::new(Kind::I64);
+        add_one(&mut unsealed, 7, 99);
+        add_chunk(&mut unsealed, 7, 100..200);
+        let selection = unsealed.select(range(0, 1000));
         assert_eq!(selection.pieces.len(), 1);
         assert_eq!(selection.head, readings([99]));
     }
 
     #[test]
     fn texts_close_a_head_by_their_bytes() {
-        let mut series = SeriesReadings::new(Kind::Text);
-        let long = |time| Columns {
-            times: vec![time],
-            values: Values::Text(vec!["x".repeat(1024)]),
-        };
+        let mut unsealed = Unsealed::new(Kind::Text);
         for time in 0..64 {
-            assert!(series.unsealed().select(range(0, 100)).pieces.is_empty());
-            series.add_readings(7, &long(time), &mut Buffers::default());
+            assert!(unsealed.select(range(0, 100)).pieces.is_empty());
+            let long = Columns {
+                times: vec![time],
+                values: Values::Text(vec!["x".repeat(1024)]),
+            };
+            let span = Span {
+                first: time,
+                last: time,
+            };
+            unsealed.add_readings(7, &long, span, &mut Buffers::default());
         }
-        assert_eq!(series.unsealed().select(range(0, 100)).pieces.len(), 1);
-    }
-
-    #[test]
-    fn the_last_reading_is_the_latest_and_of_equals_the_one_committed_later() {
-        let mut series = SeriesReadings::new(Kind::I64);
-        let mut buffers = Buffers::default();
-        let one = |time, value| Columns {
-            times: vec![time],
-            values: Values::I64(vec![value]),
-        };
-        let value = |series: &SeriesReadings| series.last().unwrap().value.to_string();
-        series.add_readings(7, &one(50, 1), &mut buffers);
-        series.add_readings(7, &one(40, 2), &mut buffers);
-        assert_eq!(value(&series), "1");
-        series.add_readings(7, &one(50, 3), &mut buffers);
-        assert_eq!(value(&series), "3");
-        add_chunk(&mut series, 1, &readings(-100..0));
-        assert_eq!(value(&series), "3");
-        add_chunk(&mut series, 2, &readings(-50..51));
-        assert_eq!(value(&series), "500");
-        assert_eq!((series.first(), series.count()), (Some(-100), 204));
+        assert_eq!(unsealed.select(range(0, 100)).pieces.len(), 1);
     }
 
     #[test]
     fn pieces_outside_the_range_are_left_out_in_every_zone() {
-        let mut series = SeriesReadings::new(Kind::I64);
+        let mut unsealed = Unsealed::new(Kind::I64);
         for index in 0..200 {
             let from = i64::try_from(index).unwrap() * 100;
-            add_chunk(&mut series, index, &readings(from..from + 64));
+            add_chunk(&mut unsealed, index, from..from + 64);
         }
-        let selected = |from, to| series.unsealed().select(range(from, to)).pieces.len();
+        let selected = |from, to| unsealed.select(range(from, to)).pieces.len();
         assert_eq!(selected(0, 20_000), 200);
         assert_eq!(selected(63, 64), 1);
         assert_eq!(selected(64, 100), 0);
         assert_eq!(selected(6_300, 6_501), 3);
         assert_eq!(selected(i64::MIN, i64::MAX), 200);
+    }
+
+    #[test]
+    fn all_is_counted_and_spanned_until_it_is_taken() {
+        let mut unsealed = Unsealed::new(Kind::I64);
+        assert!(unsealed.is_empty() && unsealed.spans().next().is_none());
+        add_one(&mut unsealed, 7, 99);
+        add_chunk(&mut unsealed, 7, 100..200);
+        let taken = unsealed.take();
+        assert_eq!(taken.readings(), 101);
+        let spans: Vec<_> = taken.spans().collect();
+        assert_eq!(spans, [(100, 199), (99, 99)]);
+        assert!(unsealed.is_empty());
     }
 }

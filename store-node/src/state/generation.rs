@@ -9,6 +9,7 @@ use super::nodes::NodeRecord;
 use crate::command::Seal;
 use crate::segments::manifest::{
     Position, ProducerRecord, RetentionRule, SegmentEntry, SegmentId, SeriesRecord, Tombstone,
+    Uncertain,
 };
 
 /// Everything that was not sealed when a seal was applied, and the state as it was there.
@@ -52,7 +53,7 @@ pub struct SeriesSummary {
     pub(super) count: u64,
     pub(super) first: Option<i64>,
     pub(super) last: Option<Reading>,
-    pub(super) is_uncertain: bool,
+    pub(super) uncertain: Uncertain,
 }
 
 /// Work in the background, in the order of the commands that ask for it. What it comes to depends on
@@ -122,7 +123,7 @@ impl SeriesSummary {
             count: self.count,
             first: self.first,
             last: self.last.clone(),
-            is_uncertain: self.is_uncertain,
+            uncertain: self.uncertain,
         }
     }
 }

@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 
 use sensor_model::{Pattern, SeriesId, TimeRange};
 
-use super::chunks::{SeriesReadings, Span, Unsealed};
+use super::chunks::Unsealed;
 use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
 use super::nodes::Nodes;
+use super::pieces::Span;
 use super::producers::Producers;
+use super::readings::SeriesReadings;
 use super::registry::Registry;
 use super::selection::{Selection, masks};
 use super::{Fresh, Outcome, State};
@@ -42,7 +44,7 @@ impl State {
                 count: record.count,
                 first: record.first,
                 last: record.last.clone(),
-                is_uncertain: record.is_uncertain,
+                uncertain: record.uncertain,
             });
         }
         let mut state = Self {
@@ -98,6 +100,11 @@ impl State {
     /// The next job to do.
     pub fn job(&self) -> Option<&Job> {
         self.jobs.front()
+    }
+
+    /// Whether anything is on its way into segments.
+    pub fn is_sealing(&self) -> bool {
+        !self.generations.is_empty()
     }
 
     /// How many jobs wait.
@@ -171,7 +178,7 @@ impl State {
             count: readings.count,
             first: readings.first,
             last: readings.last.clone(),
-            is_uncertain: readings.is_uncertain,
+            uncertain: readings.uncertain,
         };
         let checkpoint = Checkpoint {
             total: self.total,

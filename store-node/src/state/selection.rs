@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sensor_model::{SeriesPath, TimeRange};
 
-use super::chunks::{Selected, Span};
+use super::chunks::Selected;
+use super::pieces::Span;
 use crate::segments::manifest::{SegmentEntry, Tombstone};
 
 /// What may have readings of a series in a range.

@@ -11,7 +11,7 @@ use store_wire::message::{Overdue, RetentionRule as WireRule};
 
 use super::keep_from;
 use crate::scan::catalogue::matching;
-use crate::scan::merge::Reader;
+use crate::scan::reader::Reader;
 use crate::scan::tally::count;
 use crate::scan::{Limits, ScanError, Source, read};
 use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};

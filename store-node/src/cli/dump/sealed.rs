@@ -69,7 +69,7 @@ fn print_series(out: &mut impl Write, id: usize, record: &SeriesRecord) -> io::R
         write!(out, " {key}={value:?}")?;
     }
     write!(out, ": {} readings", record.count)?;
-    if record.is_uncertain {
+    if record.uncertain.first || record.uncertain.last {
         write!(out, ", less what was deleted")?;
     }
     if let (Some(first), Some(last)) = (record.first, &record.last) {

@@ -133,6 +133,24 @@ impl Replica {
     /// Takes over the manifest of another replica, as a snapshot is taken over.
     pub(super) fn install(&mut self, other: &Self) -> std::io::Result<()> {
         let manifest = Manifest::clone(&*other.archive.manifest().unwrap());
+        self.fetch(other, &manifest)?;
+        let position = manifest.position.index;
+        self.archive.install(manifest)?;
+        self.applied = position;
+        Ok(())
+    }
+
+    /// Takes over what jobs came to on another replica. Says whether there were any to take over.
+    pub(super) fn take_over(&self, other: &Self, log: &Log) -> Result<bool, JobError> {
+        let manifest = other.archive.manifest().unwrap();
+        assert!(manifest.jobs_through <= self.applied);
+        if self.archive.is_behind(&manifest) {
+            self.fetch(other, &manifest)?;
+        }
+        self.archive.take_over(&manifest, &self.payloads(log))
+    }
+
+    fn fetch(&self, other: &Self, manifest: &Manifest) -> std::io::Result<()> {
         self.archive.keep(&manifest.segments);
         for entry in self.archive.missing(&manifest.segments) {
             let source = other.archive.open(&entry.hash)?;
@@ -144,9 +162,6 @@ impl Replica {
             file.sync_all()?;
             self.archive.adopt(&part, &entry)?;
         }
-        let position = manifest.position.index;
-        self.archive.install(manifest)?;
-        self.applied = position;
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Deletes: who may, what is gone, and for how long.
 
+use store_node::command::Command;
+
 use super::*;
 
 fn narrow(cluster: &Cluster) -> Client {
@@ -151,7 +153,19 @@ async fn who_may_not_write_a_series_may_not_delete_from_it() {
 
     let allowed = delete("line/**", 0, 40, Intent::Commit);
     let allowed = narrow.ask(&cluster, leader, &allowed, Bytes::new()).await;
-    let fresh = Consistency::AtLeast(token(allowed).unwrap());
+    let narrow_token = token(allowed).unwrap();
+    let wide = delete("line/**", 0, 1, Intent::Commit);
+    let wide = operator.ask(&cluster, leader, &wide, Bytes::new()).await;
+    // Only who may write whatever comes deletes from series that it did not know of.
+    let context = cluster.nodes[&leader].context().unwrap();
+    for (token, expected) in [(narrow_token, Some(2)), (token(wide).unwrap(), None)] {
+        let payload = context.payloads.payload(token.index).unwrap();
+        let Ok(Command::Delete { known, .. }) = Command::parse(&payload) else {
+            panic!("{payload:?} is no delete");
+        };
+        assert_eq!(known, expected);
+    }
+    let fresh = Consistency::AtLeast(narrow_token);
     let rows = operator.rows(&cluster, leader, "**", fresh).await.unwrap();
     let lens = rows.into_iter().map(|(_, columns)| columns.len());
     assert_eq!(lens.collect::<Vec<_>>(), [60, 100]);

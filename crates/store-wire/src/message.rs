@@ -38,7 +38,7 @@ pub enum ErrorCode {
     NoLeader,
     /// This replica is not as fresh as was asked.
     Stale,
-    /// The time allowed ran out. A read had no effect.
+    /// The time allowed ran out before anything was changed.
     Timeout,
     /// The disk is full: writes are refused while reads go on.
     NoSpace,
@@ -92,7 +92,7 @@ impl ErrorCode {
 
     /// Whether it is certain that nothing was changed.
     pub const fn had_no_effect(self) -> bool {
-        !matches!(self, Self::Unknown | Self::Timeout | Self::Internal)
+        !matches!(self, Self::Unknown | Self::Internal)
     }
 }
 

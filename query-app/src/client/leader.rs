@@ -172,7 +172,7 @@ impl Errand<'_> {
                 failure: error.into(),
             },
             // The node waited for the commit and gave up, which does not undo it.
-            ErrorCode::Unknown | ErrorCode::Timeout => self.unknown(address, &error.message),
+            ErrorCode::Unknown => self.unknown(address, &error.message),
             _ => Refusal::Final(error.into()),
         }
     }

@@ -55,7 +55,7 @@ fn verify(disk: &dyn Disk, data: &Path, print: &mut dyn FnMut(String)) -> Result
         wrong += 1;
         print(format!("missing  {}", log.display()));
     } else if let Listing::Known(manifest) = &listing {
-        if let Err(line) = verify_log(disk, manifest.as_ref(), &log, print) {
+        if let Err(line) = verify_log(disk, manifest.as_deref(), &log, print) {
             wrong += 1;
             print(line);
         }

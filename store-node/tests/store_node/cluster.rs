@@ -10,6 +10,7 @@ mod replication;
 #[cfg(test)]
 mod serving;
 mod snapshots;
+mod transfer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -10,14 +10,22 @@ use local_cluster::until;
 
 use crate::support::{APPLY_TIMEOUT, TestCluster, summary};
 
-const ROWS: u64 = 120_000;
 const COLUMNS: u64 = 3;
 
+/// Rows of the recording; `TIDEMARK_TEST_ROWS=2000000` makes a run of 6 million readings of it.
+fn rows() -> Result<u64> {
+    const USUAL: u64 = 120_000;
+    match std::env::var("TIDEMARK_TEST_ROWS") {
+        Ok(rows) => rows.parse().context("TIDEMARK_TEST_ROWS is not a number"),
+        Err(_) => Ok(USUAL),
+    }
+}
+
 /// A file whose every value is different, so that a lost, doubled or invented reading shows.
-fn numbered_recording(folder: &Path) -> Result<PathBuf> {
+fn numbered_recording(folder: &Path, rows: u64) -> Result<PathBuf> {
     let path = folder.join("numbered.csv");
     let mut text = String::from("timestamp,a,b,c\n");
-    for row in 0..ROWS {
+    for row in 0..rows {
         writeln!(text, "{},{row},{}.5,-{row}", 1_700_000_000 + row, row * 3)?;
     }
     std::fs::write(&path, text)?;
@@ -35,7 +43,8 @@ fn wait_readings(test: &TestCluster, readings: u64) -> Result<()> {
 #[test]
 fn killing_leaders_and_the_agent_loses_nothing_and_doubles_nothing() -> Result<()> {
     let mut test = TestCluster::start()?;
-    let file = numbered_recording(test.dir.path())?;
+    let rows = rows()?;
+    let file = numbered_recording(test.dir.path(), rows)?;
     let file = file.to_str().context("the folder's name is not UTF-8")?;
     let spool = test.dir.path().join("spool");
     let spool = spool
@@ -43,12 +52,13 @@ fn killing_leaders_and_the_agent_loses_nothing_and_doubles_nothing() -> Result<(
         .context("the folder's name is not UTF-8")?
         .to_owned();
     // A hundred times real time would last too long, and as fast as possible would be over before
-    // the second kill: paced, so that every kill falls into the stream.
+    // the second kill: paced, so that every kill falls into the stream of some 15 s.
+    let speed = (rows / 15).to_string();
     let arguments = [
         "--source", "replay", "--file", file, "--prefix", "numbered", "--spool", &spool, "--speed",
-        "8000", "--json",
+        &speed, "--json",
     ];
-    let total = ROWS * COLUMNS;
+    let total = rows * COLUMNS;
     let mut agent = test.agent("replay", &arguments)?;
 
     wait_readings(&test, total / 10)?;
@@ -74,7 +84,7 @@ fn killing_leaders_and_the_agent_loses_nothing_and_doubles_nothing() -> Result<(
             "node {node} has {} of {total}",
             found.len()
         );
-        for row in 0..ROWS {
+        for row in 0..rows {
             let time = i64::try_from(1_700_000_000 + row)? * 1_000_000_000;
             for (column, expected) in [
                 ("a", row as f64),

@@ -16,7 +16,7 @@ use crate::state::State;
 /// What is known after the manifest was read.
 pub(super) enum Listing {
     /// Which segments there should be: those of the manifest, or none if there is no manifest.
-    Known(Option<Manifest>),
+    Known(Option<Box<Manifest>>),
     /// The manifest cannot be read.
     Unknown,
 }
@@ -54,7 +54,7 @@ pub(super) fn verify_manifest(
                 manifest.series.len(),
                 manifest.segments.len()
             ));
-            (Listing::Known(Some(manifest)), 0)
+            (Listing::Known(Some(Box::new(manifest))), 0)
         }
         Err(reason) => {
             let (end, file) = (end_of(disk, &file), file.display());

@@ -83,7 +83,7 @@ pub(super) fn segment(seed: u64, bytes: usize) -> (SegmentEntry, Vec<u8>) {
     (entry, read_file(&disk, file).expect("it was just written"))
 }
 
-fn path(entry: &SegmentEntry) -> PathBuf {
+pub(super) fn path(entry: &SegmentEntry) -> PathBuf {
     let disk = Arc::new(FakeDisk::new());
     let library = Library::open(disk, Path::new(SEGMENTS), 0).expect("a healthy disk");
     library.path(entry)
@@ -93,7 +93,7 @@ fn part(entry: &SegmentEntry) -> PathBuf {
     Path::new(SEGMENTS).join(format!("incoming/{}.part", entry.hash))
 }
 
-fn write(disk: &FakeDisk, path: &Path, content: &[u8]) {
+pub(super) fn write(disk: &FakeDisk, path: &Path, content: &[u8]) {
     let folder = path.parent().expect("it is in a folder");
     disk.create_dir_all(folder).expect("a healthy disk");
     let file = disk.open(path, OpenMode::Create).expect("a healthy disk");

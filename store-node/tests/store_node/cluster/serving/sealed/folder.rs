@@ -92,7 +92,7 @@ async fn verify_reads_every_segment_and_the_manifest() {
 
     let file = segment_in(folder, &manifest.segments[0]);
     let named = file.display().to_string();
-    let bytes = manifest.segments[0].bytes as usize;
+    let bytes = usize::try_from(manifest.segments[0].bytes).expect("a small file");
     for offset in [3, 60, bytes / 2, bytes - 110, bytes - 1] {
         flip(&file, offset);
         let (code, text) = run("verify", folder, &[]);
@@ -183,7 +183,10 @@ async fn dump_prints_series_chunks_and_statistics() {
     let (_, text) = run("dump", folder, &["--log"]);
     assert!(text.contains(": append by hand"), "{text}");
 
-    flip(&segment_in(folder, entry), entry.bytes as usize - 1);
+    flip(
+        &segment_in(folder, entry),
+        usize::try_from(entry.bytes).expect("a small file") - 1,
+    );
     let (code, text) = run("dump", folder, &[]);
     assert_eq!(code, 1, "{text}");
     assert!(

@@ -296,6 +296,68 @@ fn install() -> Scenario {
     Scenario::new(log, sealed, sealed, take_over)
 }
 
+/// A seal and a compaction that another replica has done.
+fn taking_over() -> Scenario {
+    let mut log = sealed_twice();
+    append(&mut log, 2, 400..700);
+    log.seal(SEAL);
+    let sealed = log.last();
+    append(&mut log, 0, 450..550);
+    log.seal(SEAL);
+    let mut replica = Replica::new();
+    replica.catch_up(&log);
+    replica.settle(&log).unwrap();
+    let planned = plan(replica.state().segments());
+    log.compact(&planned.expect("four segments of a window are enough"));
+    delete(&mut log, "line/f", 520, 560);
+    append_all(&mut log, 2_900..3_300);
+    let begins = log.last();
+    let take_over = |scenario: &Scenario, replica: &mut Replica| {
+        let mut other = Replica::new();
+        other.catch_up_to(&scenario.log, scenario.begins);
+        other.settle(&scenario.log)?;
+        let manifest = other.archive.manifest();
+        let is_behind = manifest.is_some_and(|manifest| replica.archive.is_behind(&manifest));
+        let is_taken_over = replica.take_over(&other, &scenario.log)?;
+        assert_eq!(is_taken_over, is_behind);
+        Ok(())
+    };
+    Scenario::new(log, sealed, begins, take_over)
+}
+
+#[test]
+fn a_crash_while_jobs_are_taken_over() {
+    taking_over().survives_crashes();
+}
+
+#[test]
+fn a_failed_write_or_sync_while_jobs_are_taken_over_ends_the_node() {
+    taking_over().stops_at_failures();
+}
+
+#[test]
+fn a_full_disk_lets_jobs_that_are_taken_over_wait() {
+    taking_over().waits_for_room();
+}
+
+#[test]
+fn jobs_are_taken_over_with_all_segments_or_not_at_all() {
+    let scenario = taking_over();
+    let mut other = Replica::new();
+    other.catch_up_to(&scenario.log, scenario.begins);
+    other.settle(&scenario.log).unwrap();
+    let mut replica = scenario.begin(0);
+    let own = replica.archive.manifest();
+    let manifest = other.archive.manifest().unwrap();
+    let payloads = replica.payloads(&scenario.log);
+    let taken_over = replica.archive.take_over(&manifest, &payloads);
+    assert!(!taken_over.unwrap(), "not a segment of it is here");
+    assert_eq!(replica.archive.manifest(), own);
+    scenario.check_answers(&replica, &scenario.model_before);
+    assert!(replica.take_over(&other, &scenario.log).unwrap());
+    scenario.check(&mut replica);
+}
+
 #[test]
 fn a_crash_while_sealing() {
     seal().survives_crashes();

@@ -33,6 +33,7 @@ mod windows;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use segment_log::Disk;
 use tokio::sync::watch;
@@ -186,6 +187,11 @@ impl Archive {
             is_untidy: true,
         };
         Ok(())
+    }
+
+    /// For how long compaction was to rest so far, to keep to its share.
+    pub fn rested(&self) -> Duration {
+        self.pace.rested()
     }
 
     /// Lets the job that is being done be given up: the node is stopping.

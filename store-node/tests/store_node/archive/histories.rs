@@ -241,7 +241,7 @@ impl World {
         let Some(manifest) = self.first.archive.manifest() else {
             return;
         };
-        if manifest.position.index > self.second.applied {
+        if manifest.position.index > self.second.applied() {
             self.second.install(&self.first).unwrap();
             self.note_manifest(Which::Second);
         }

@@ -44,7 +44,7 @@ use crate::scan::read;
 use crate::segments::library::Library;
 use crate::segments::manifest::{Manifest, ManifestError, ManifestId, NotAManifest, SegmentEntry};
 use crate::state::generation::{Change, Job};
-use crate::state::sealing::settled;
+use crate::state::sealing::tombstones::settled;
 use crate::state::{Payloads, State};
 
 pub(crate) use compact::is_met;

@@ -16,7 +16,7 @@ use crate::state::Payloads;
 
 impl Archive {
     /// Whether `manifest` stands behind jobs that wait here.
-    pub(crate) fn is_behind(&self, manifest: &Manifest) -> bool {
+    pub fn is_behind(&self, manifest: &Manifest) -> bool {
         let state = read(&self.state);
         state
             .job()
@@ -29,7 +29,7 @@ impl Archive {
     ///
     /// # Errors
     /// See [`JobError`]; nothing is changed.
-    pub(crate) fn take_over(
+    pub fn take_over(
         &self,
         manifest: &Manifest,
         payloads: &dyn Payloads,

@@ -296,6 +296,24 @@ fn install() -> Scenario {
     Scenario::new(log, sealed, sealed, take_over)
 }
 
+fn takeover() -> Scenario {
+    let mut log = sealed_twice();
+    let sealed = log.last();
+    append_all(&mut log, 1_500..3_000);
+    delete(&mut log, "**", i64::MIN, 1_000);
+    log.seal(SEAL);
+    append_all(&mut log, 2_900..3_300);
+    let begins = log.last();
+    let take_over = |scenario: &Scenario, replica: &Replica| {
+        let leader = Replica::new();
+        leader.catch_up_to(&scenario.log, scenario.begins);
+        leader.settle(&scenario.log)?;
+        replica.take_over(&leader, &scenario.log)?;
+        replica.settle(&scenario.log)
+    };
+    Scenario::new(log, sealed, begins, take_over)
+}
+
 #[test]
 fn a_crash_while_sealing() {
     seal().survives_crashes();
@@ -314,6 +332,21 @@ fn a_crash_while_reclaiming() {
 #[test]
 fn a_crash_while_a_manifest_is_installed() {
     install().survives_crashes();
+}
+
+#[test]
+fn a_crash_while_jobs_are_taken_over() {
+    takeover().survives_crashes();
+}
+
+#[test]
+fn a_failed_write_or_sync_while_jobs_are_taken_over_ends_the_node() {
+    takeover().stops_at_failures();
+}
+
+#[test]
+fn a_full_disk_lets_taking_jobs_over_wait() {
+    takeover().waits_for_room();
 }
 
 #[test]

@@ -34,6 +34,8 @@ enum Act {
     Reopen(Which, End),
     /// The second replica takes over the manifest of the first.
     Install,
+    /// The second replica takes over what jobs came to on the first.
+    TakeOver,
     Ask(Which, RangeQuestion),
 }
 
@@ -64,6 +66,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         2 => Just(Act::CatchUp),
         3 => (which(), end).prop_map(|(which, end)| Act::Reopen(which, end)),
         1 => Just(Act::Install),
+        1 => Just(Act::TakeOver),
         4 => (which(), questions()).prop_map(|(which, question)| Act::Ask(which, question)),
     ];
     proptest::collection::vec(act, 0..60)
@@ -156,6 +159,7 @@ impl World {
             Act::CatchUp => self.second.catch_up(&self.log),
             Act::Reopen(which, end) => self.reopen(which, end),
             Act::Install => self.install(),
+            Act::TakeOver => self.take_over(),
             Act::Ask(which, question) => self.ask(which, &question),
         }
         self.applied(before);
@@ -247,6 +251,14 @@ impl World {
         }
     }
 
+    fn take_over(&mut self) {
+        if self.first.archive.manifest().is_some() {
+            self.second.catch_up(&self.log);
+            self.second.take_over(&self.first, &self.log).unwrap();
+            self.note_manifest(Which::Second);
+        }
+    }
+
     fn ask(&mut self, which: Which, question: &RangeQuestion) {
         self.second.catch_up(&self.log);
         let answer = self.replica(which).ask(&self.log, question).unwrap();
@@ -291,7 +303,7 @@ impl World {
 
 fn cases() -> u32 {
     let told = std::env::var("TIDEMARK_TEST_CASES").ok();
-    told.map_or(1_000, |told| {
+    told.map_or(2_000, |told| {
         told.parse().expect("TIDEMARK_TEST_CASES is a number")
     })
 }

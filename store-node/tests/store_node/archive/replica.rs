@@ -145,6 +145,23 @@ impl Replica {
 
     /// Takes over the manifest of another replica, as a snapshot is taken over.
     pub(super) fn install(&self, other: &Self) -> std::io::Result<()> {
+        let manifest = self.fetch(other)?;
+        let position = manifest.position.index;
+        self.archive.install(manifest)?;
+        self.applied.store(position, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes over what jobs came to on another replica; whether there were any to take over.
+    pub(super) fn take_over(&self, other: &Self, log: &Log) -> Result<bool, JobError> {
+        let manifest = self.fetch(other)?;
+        let taken_over = self.archive.take_over(&manifest, &self.payloads(log));
+        self.archive.keep(&[]);
+        taken_over
+    }
+
+    /// The newest manifest of another replica; its segments are here then.
+    fn fetch(&self, other: &Self) -> std::io::Result<Manifest> {
         let manifest = Manifest::clone(&*other.archive.manifest().unwrap());
         self.archive.keep(&manifest.segments);
         for entry in self.archive.missing(&manifest.segments) {
@@ -157,10 +174,7 @@ impl Replica {
             file.sync_all()?;
             self.archive.adopt(&part, &entry)?;
         }
-        let position = manifest.position.index;
-        self.archive.install(manifest)?;
-        self.applied.store(position, Ordering::Relaxed);
-        Ok(())
+        Ok(manifest)
     }
 
     /// Every file below its folder, by name.

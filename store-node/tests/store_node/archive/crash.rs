@@ -145,6 +145,15 @@ impl Scenario {
             let after = replica.disk.power_cut();
             self.check(&replica.reopened(after, &self.log));
         });
+        self.at_every_operation(&[Fault::Crash, Fault::Tear], |replica, _, _| {
+            let after = replica.disk.restart();
+            let replica = replica.reopened(after, &self.log);
+            // What is found of the work is not done again, and is relied on.
+            self.work(&replica).unwrap();
+            replica.purged();
+            let after = replica.disk.power_cut();
+            self.check(&replica.reopened(after, &self.log));
+        });
     }
 
     /// A write or a sync that fails ends the node, which finds everything when it is started again.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sensor_model::{Columns, Pattern};
 use store_node::archive::plan::plan;
-use store_node::scan::{self, Part, RangeQuestion};
+use store_node::scan::{self, Part, RangeQuestion, catalogue};
 
 use super::replica::{Replica, check_catalogue};
 use super::script::{SEAL, append, append_all, delete, model};
@@ -193,4 +193,32 @@ fn while_jobs_are_done_every_answer_is_right() {
     });
     replica.settle(&log).unwrap();
     replica.assert_tidy();
+}
+
+#[test]
+fn the_last_reading_is_known_without_a_look_though_older_ones_were_deleted() {
+    let mut log = long_log();
+    log.seal(SEAL);
+    delete(&mut log, "**", i64::MIN, 20_000);
+    let replica = settled(&log, log.last());
+    let payloads = replica.payloads(&log);
+    let before = replica.disk.reads();
+    let last = |replica: &Replica| {
+        let mut last = Vec::new();
+        let (source, all) = (replica.source(&payloads), Pattern::everything());
+        catalogue::last(source, &all, &|_| true, &limits(), &mut |some| {
+            last.extend(some);
+            Ok(())
+        })
+        .unwrap();
+        last
+    };
+    assert_eq!(last(&replica).len(), 1);
+    assert_eq!(replica.disk.reads(), before);
+    // Once it may be gone itself, segments must say.
+    delete(&mut log, "**", 39_000, 40_000);
+    replica.catch_up(&log);
+    let model = model(&log, log.last());
+    check_catalogue(&replica.catalogue(&log).unwrap(), &model);
+    assert!(replica.disk.reads() > before);
 }

@@ -133,6 +133,11 @@ impl Replica {
         Purged { log, replica: self }
     }
 
+    /// Does the next job with payloads of the test's own.
+    pub(super) fn do_next_with(&self, payloads: &dyn Payloads) -> Result<bool, JobError> {
+        self.archive.do_next(payloads)
+    }
+
     pub(super) fn do_next(&self, log: &Log) -> Result<bool, JobError> {
         self.archive.do_next(&self.payloads(log))
     }

@@ -1,9 +1,12 @@
-//! Compaction within its share of the time, and jobs that are given up.
+//! Compaction within its share of the time, jobs that are given up, and what a job waits for.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use store_node::archive::{JobError, Share};
 use store_node::command::Seal;
+use store_node::state::{PayloadError, Payloads};
 
 use super::replica::Replica;
 use super::script::{SEAL, append};
@@ -114,4 +117,75 @@ fn a_job_that_rests_gives_way_to_a_snapshot() {
     replica.settle(&log).unwrap();
     replica.assert_tidy();
     assert!(replica.files() == leader.files());
+}
+
+/// A log that calls back.
+struct Observed<'a, R, W> {
+    log: &'a Log,
+    on_read: R,
+    on_wait: W,
+}
+
+impl<R: Fn() + Send + Sync, W: Fn(u64) -> bool + Send + Sync> Payloads for Observed<'_, R, W> {
+    fn payload(&self, index: u64) -> Result<Bytes, PayloadError> {
+        (self.on_read)();
+        self.log.payload(index)
+    }
+
+    fn wait_synced(&self, index: u64) -> bool {
+        (self.on_wait)(index)
+    }
+}
+
+/// A replica before its first seal, in pieces that stay in the log.
+fn before_sealing() -> (Log, Replica) {
+    let mut log = Log::opened();
+    append(&mut log, 0, 0..1_000);
+    append(&mut log, 1, 0..1_000);
+    log.seal(SEAL);
+    let replica = Replica::new();
+    replica.catch_up(&log);
+    (log, replica)
+}
+
+#[test]
+fn sealing_is_given_up_when_the_node_stops() {
+    let (log, replica) = before_sealing();
+    let before = replica.names();
+    let outcome = replica.do_next_with(&Observed {
+        log: &log,
+        on_read: || replica.archive.stop(),
+        on_wait: |_| true,
+    });
+    assert!(matches!(outcome, Err(JobError::Stopping)), "{outcome:?}");
+    assert_eq!(replica.names(), before, "something of the job was left");
+}
+
+fn is_manifest(name: &PathBuf) -> bool {
+    name.extension().unwrap() == "manifest"
+}
+
+#[test]
+fn a_manifest_is_stored_when_the_log_is_durable_up_to_it_and_segments_are_in_place() {
+    let (log, replica) = &before_sealing();
+    let observed = |is_synced| Observed {
+        log,
+        on_read: || (),
+        on_wait: move |index| {
+            assert_eq!(index, log.last());
+            let names = replica.names();
+            assert!(!names.is_empty(), "segments come first");
+            assert!(
+                !names.iter().any(is_manifest),
+                "the manifest came too early"
+            );
+            is_synced
+        },
+    };
+    // The log is closed before it was durable.
+    let outcome = replica.do_next_with(&observed(false));
+    assert!(matches!(outcome, Err(JobError::Stopping)), "{outcome:?}");
+    assert!(!replica.names().iter().any(is_manifest));
+    assert!(replica.do_next_with(&observed(true)).unwrap());
+    assert!(replica.names().iter().any(is_manifest));
 }

@@ -33,6 +33,7 @@ mod windows;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use segment_log::Disk;
 use tokio::sync::watch;
@@ -43,7 +44,7 @@ use crate::scan::read;
 use crate::segments::library::Library;
 use crate::segments::manifest::{Manifest, ManifestError, ManifestId, NotAManifest, SegmentEntry};
 use crate::state::generation::{Change, Job};
-use crate::state::sealing::settled;
+use crate::state::sealing::tombstones::settled;
 use crate::state::{Payloads, State};
 
 pub(crate) use compact::is_met;
@@ -186,6 +187,11 @@ impl Archive {
             is_untidy: true,
         };
         Ok(())
+    }
+
+    /// For how long compaction was to rest so far, to keep to its share.
+    pub fn rested(&self) -> Duration {
+        self.pace.rested()
     }
 
     /// Lets the job that is being done be given up: the node is stopping.

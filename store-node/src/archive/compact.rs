@@ -39,8 +39,7 @@ impl Archive {
                 *readings.entry(series.id).or_default() += series.readings;
             }
         }
-        let fits = |readings: &u64| *readings <= READINGS_MAX;
-        if readings.len() as u64 > SERIES_MAX || !readings.values().all(fits) {
+        if !fit_one(&readings) {
             return Ok(Change::default());
         }
         let width = segments[0].window.width;
@@ -134,6 +133,12 @@ impl Archive {
     }
 }
 
+/// Whether so many readings of each series can be in one segment.
+fn fit_one(readings: &BTreeMap<SeriesId, u64>) -> bool {
+    let is_series = |readings: &u64| *readings <= READINGS_MAX;
+    readings.len() as u64 <= SERIES_MAX && readings.values().all(is_series)
+}
+
 /// What deletes leave of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Touched {
@@ -171,4 +176,107 @@ pub(crate) fn inputs(
             && from <= entry.last
     };
     (is_whole && is_one_window && !all.iter().any(is_between)).then_some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::segments::manifest::{SegmentHash, Window};
+
+    /// A segment of a window of so many ns, with readings from its start to its end.
+    fn entry(order: u64, start: i64, width: u64) -> Arc<SegmentEntry> {
+        let window = Window::of(start, width);
+        Arc::new(SegmentEntry {
+            hash: SegmentHash([0; 32]),
+            bytes: 1,
+            created: order,
+            order,
+            masked_through: order,
+            window,
+            readings: 1,
+            series: 1,
+            first: window.start,
+            last: window.last(),
+        })
+    }
+
+    /// The orders of the inputs, if segments of these orders can be one.
+    fn one_of(all: &[Arc<SegmentEntry>], named: &[u64]) -> Option<Vec<u64>> {
+        let of_order = |order| all.iter().find(|entry| entry.order == order);
+        let missing = entry(1_000, 0, 10).id();
+        let id = |order: &u64| of_order(*order).map_or(missing, |entry| entry.id());
+        let named: Vec<SegmentId> = named.iter().map(id).collect();
+        let found = inputs(all, &named)?;
+        Some(found.iter().map(|entry| entry.order).collect())
+    }
+
+    #[test]
+    fn segments_of_one_window_in_a_row_can_be_one() {
+        let all = [entry(1, 0, 10), entry(2, 0, 10), entry(3, 0, 10)];
+        assert_eq!(one_of(&all, &[1, 2]), Some(vec![1, 2]));
+        assert_eq!(one_of(&all, &[1, 2, 3]), Some(vec![1, 2, 3]));
+        assert_eq!(one_of(&all, &[2]), Some(vec![2]));
+    }
+
+    #[test]
+    fn what_is_missing_of_another_window_or_parted_cannot() {
+        let all = [entry(1, 0, 10), entry(2, 0, 10), entry(3, 0, 10)];
+        assert_eq!(one_of(&all, &[1, 4]), None, "one is missing");
+        assert_eq!(one_of(&all, &[1, 3]), None, "one stands between them");
+        let all = [entry(1, 0, 10), entry(2, 10, 10)];
+        assert_eq!(one_of(&all, &[1, 2]), None, "of two windows");
+    }
+
+    #[test]
+    fn a_wider_one_parts_those_it_meets_and_only_while_it_stands_between() {
+        let parted = |order, start| {
+            let mut all = vec![entry(2, 10, 10), entry(4, 10, 10), entry(order, start, 30)];
+            all.sort_by_key(|entry| entry.order);
+            one_of(&all, &[2, 4]).is_none()
+        };
+        assert!(parted(3, 0));
+        assert!(!parted(3, 30));
+        assert!(!parted(1, 0) && !parted(5, 0));
+    }
+
+    #[test]
+    fn what_is_met_counts_not_what_windows_could_hold() {
+        let mut wide = SegmentEntry::clone(&entry(3, 0, 30));
+        (wide.first, wide.last) = (0, 9);
+        let parted = |wide: &SegmentEntry| {
+            let all = [entry(2, 10, 10), Arc::new(wide.clone()), entry(4, 10, 10)];
+            one_of(&all, &[2, 4]).is_none()
+        };
+        assert!(!parted(&wide));
+        wide.last = 10;
+        assert!(parted(&wide));
+        (wide.first, wide.last) = (19, 29);
+        assert!(parted(&wide));
+        wide.first = 20;
+        assert!(!parted(&wide));
+    }
+
+    #[test]
+    fn a_segment_holds_so_many_readings_of_a_series() {
+        let fits = |readings| fit_one(&BTreeMap::from([(SeriesId(0), 1), (SeriesId(1), readings)]));
+        assert!(fits(READINGS_MAX) && !fits(READINGS_MAX + 1));
+    }
+
+    #[test]
+    fn a_delete_is_of_a_segment_if_it_is_of_its_time() {
+        let entry = entry(1, 10, 10);
+        let is_met = |from, to| {
+            let (from, to) = (
+                sensor_model::Timestamp::from_nanos(from),
+                sensor_model::Timestamp::from_nanos(to),
+            );
+            let tombstone = Tombstone {
+                index: 2,
+                pattern: sensor_model::Pattern::everything(),
+                range: TimeRange { from, to },
+            };
+            is_met(&tombstone, &entry)
+        };
+        assert!(!is_met(0, 10) && is_met(0, 11) && is_met(19, 20) && !is_met(20, 30));
+    }
 }

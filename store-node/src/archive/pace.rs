@@ -6,7 +6,7 @@
 //! goes as fast as it can as well.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ pub(super) struct Pace {
     is_stopping: AtomicBool,
     /// How many wait for jobs to give way.
     waiting: AtomicUsize,
+    /// For how long compaction was to rest so far, in ns.
+    rested: AtomicU64,
     turns: Mutex<()>,
     /// One of the others has changed.
     changed: Condvar,
@@ -94,10 +96,17 @@ impl Pace {
 
     /// Waits for `time`, or until the job is to be given up.
     pub(super) fn rest(&self, time: Duration) -> Result<(), JobError> {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.rested.fetch_add(nanos, Ordering::Relaxed);
         let goes_on = |_: &mut ()| self.check().is_ok();
         let waited = self.changed.wait_timeout_while(self.turns(), time, goes_on);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
         self.check()
+    }
+
+    /// For how long compaction was to rest so far.
+    pub(super) fn rested(&self) -> Duration {
+        Duration::from_nanos(self.rested.load(Ordering::Relaxed))
     }
 
     /// Wakes who waits. The lock makes sure that nobody is about to wait for what was just told.

@@ -2,8 +2,8 @@
 //! deleted of them.
 
 mod takeover;
+pub(crate) mod tombstones;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use sensor_model::{Pattern, SeriesId, TimeRange};
@@ -21,6 +21,7 @@ use crate::command::Seal;
 use crate::segments::manifest::{
     Manifest, Position, RetentionRule, SegmentEntry, SegmentId, Tombstone,
 };
+use tombstones::{forget_covered, prune};
 
 /// Most paths looked at under one step of a delete.
 const PAGE_PATHS: usize = 4096;
@@ -100,6 +101,11 @@ impl State {
     /// The next job to do.
     pub fn job(&self) -> Option<&Job> {
         self.jobs.front()
+    }
+
+    /// Nothing waits to be done, and nothing is on its way into segments.
+    pub fn is_settled(&self) -> bool {
+        self.jobs.is_empty() && self.generations.is_empty()
     }
 
     /// Whether anything is on its way into segments.
@@ -248,61 +254,5 @@ impl State {
     fn set_segments(&mut self, mut segments: Vec<Arc<SegmentEntry>>) {
         segments.sort_by_key(|entry| (entry.order, entry.window, entry.created));
         self.segments = segments;
-    }
-}
-
-/// What is left of `tombstones`, by index, in a manifest that seals all that was before `through`: how
-/// much of it a replica had let go before does not show.
-pub(crate) fn settled(
-    mut tombstones: Vec<Tombstone>,
-    segments: &[Arc<SegmentEntry>],
-    through: u64,
-) -> Vec<Tombstone> {
-    prune(&mut tombstones, segments, through);
-    let mut at = 0;
-    while let Some(index) = tombstones.get(at).map(|tombstone| tombstone.index) {
-        let before = tombstones.len();
-        forget_covered(&mut tombstones, index);
-        at = at + 1 - (before - tombstones.len());
-    }
-    tombstones
-}
-
-/// Takes the tombstones out that no segment needs any more, all before `through` being sealed.
-fn prune(tombstones: &mut Vec<Tombstone>, segments: &[Arc<SegmentEntry>], through: u64) {
-    tombstones.retain(|tombstone| {
-        let span = Span::of(tombstone.range);
-        let needs = |entry: &Arc<SegmentEntry>| {
-            let all = Span {
-                first: entry.first,
-                last: entry.last,
-            };
-            entry.masked_through < tombstone.index && span.meets(all)
-        };
-        tombstone.index > through || segments.iter().any(needs)
-    });
-}
-
-/// Takes the tombstones out that the later one at `index` makes needless: all jobs up to there are done.
-fn forget_covered(tombstones: &mut Vec<Tombstone>, index: u64) {
-    let at = tombstones.partition_point(|tombstone| tombstone.index < index);
-    let later = tombstones.get(at).filter(|later| later.index == index);
-    let Some(later) = later.cloned() else {
-        return;
-    };
-    let is_covered = |old: &Tombstone| {
-        old.index < index
-            && old.pattern == later.pattern
-            && later.range.from <= old.range.from
-            && old.range.to <= later.range.to
-    };
-    tombstones.retain(|old| !is_covered(old));
-}
-
-impl State {
-    /// Nothing waits to be done, and nothing is on its way into segments.
-    pub fn is_settled(&self) -> bool {
-        let generations: &VecDeque<_> = &self.generations;
-        self.jobs.is_empty() && generations.is_empty()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::prune;
+use super::tombstones::{forget_covered, prune};
 use crate::segments::manifest::Manifest;
 use crate::state::State;
 use crate::state::generation::Job;
@@ -22,8 +22,10 @@ impl State {
             return None;
         }
         while let Some(job) = self.jobs.pop_front_if(|job| job.index() <= through) {
-            if matches!(job, Job::Seal(_)) {
-                self.generations.pop_front();
+            match job {
+                Job::Seal(_) => drop(self.generations.pop_front()),
+                Job::Reclaim { index } => forget_covered(&mut self.tombstones, index),
+                Job::Compact { .. } => {}
             }
         }
         self.jobs_through = through;

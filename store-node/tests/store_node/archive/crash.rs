@@ -31,7 +31,7 @@ struct Scenario {
     /// What the log is when the work begins.
     model_before: Model,
     model: Model,
-    work: fn(&Self, &mut Replica) -> Result<(), JobError>,
+    work: fn(&Self, &Replica) -> Result<(), JobError>,
     /// Every file once all is done.
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
@@ -42,13 +42,13 @@ impl Scenario {
         mut log: Log,
         sealed: u64,
         begins: u64,
-        work: fn(&Self, &mut Replica) -> Result<(), JobError>,
+        work: fn(&Self, &Replica) -> Result<(), JobError>,
     ) -> Self {
         log.seal(SEAL);
-        let mut before = Replica::new();
+        let before = Replica::new();
         before.catch_up_to(&log, sealed);
         before.settle(&log).unwrap();
-        let mut whole = Replica::new();
+        let whole = Replica::new();
         whole.catch_up(&log);
         whole.settle(&log).unwrap();
         Self {
@@ -67,17 +67,17 @@ impl Scenario {
     fn begin(&self, seed: u64) -> Replica {
         let disk = self.image.restart();
         disk.set_sector_bytes([16, 64, 512, 4096][usize::try_from(seed).unwrap() % 4]);
-        let mut replica = self.before.reopened(disk, &self.log);
+        let replica = self.before.reopened(disk, &self.log);
         replica.catch_up_to(&self.log, self.begins);
         replica
     }
 
-    fn work(&self, replica: &mut Replica) -> Result<(), JobError> {
+    fn work(&self, replica: &Replica) -> Result<(), JobError> {
         (self.work)(self, replica)
     }
 
     /// It answers right before its jobs are done and after, and ends with the same files.
-    fn check(&self, replica: &mut Replica) {
+    fn check(&self, replica: &Replica) {
         replica.catch_up_to(&self.log, self.log.last() - 1);
         self.check_answers(replica, &self.model);
         replica.settle(&self.log).unwrap();
@@ -105,17 +105,17 @@ impl Scenario {
     ) {
         let mut struck = 0;
         for seed in 0..SEEDS {
-            let mut whole = self.begin(seed);
+            let whole = self.begin(seed);
             let before = whole.disk.operations();
-            self.work(&mut whole).unwrap();
+            self.work(&whole).unwrap();
             let operations = whole.disk.operations() - before;
             assert!(operations >= 5, "only {operations} operations");
             for fault in faults {
                 for at in 1..=operations {
-                    let mut replica = self.begin(seed);
+                    let replica = self.begin(seed);
                     let before = replica.disk.operations();
                     replica.disk.inject(*fault, before + at);
-                    let outcome = self.work(&mut replica);
+                    let outcome = self.work(&replica);
                     let is_struck = !replica.disk.fault_pending();
                     struck += u64::from(is_struck);
                     let claim =
@@ -135,7 +135,7 @@ impl Scenario {
     fn survives_crashes(&self) {
         self.at_every_operation(&[Fault::Crash, Fault::Tear], |replica, _, _| {
             let after = replica.disk.power_cut();
-            self.check(&mut replica.reopened(after, &self.log));
+            self.check(&replica.reopened(after, &self.log));
         });
         self.at_every_operation(&[Fault::Crash, Fault::Tear], |replica, _, _| {
             let after = replica.disk.restart();
@@ -143,7 +143,16 @@ impl Scenario {
             // What was found is relied on: the log is purged.
             replica.purged();
             let after = replica.disk.power_cut();
-            self.check(&mut replica.reopened(after, &self.log));
+            self.check(&replica.reopened(after, &self.log));
+        });
+        self.at_every_operation(&[Fault::Crash, Fault::Tear], |replica, _, _| {
+            let after = replica.disk.restart();
+            let replica = replica.reopened(after, &self.log);
+            // What is found of the work is not done again, and is relied on.
+            self.work(&replica).unwrap();
+            replica.purged();
+            let after = replica.disk.power_cut();
+            self.check(&replica.reopened(after, &self.log));
         });
     }
 
@@ -157,30 +166,30 @@ impl Scenario {
             let replica = replica.reopened(after, &self.log);
             replica.purged();
             let after = replica.disk.power_cut();
-            self.check(&mut replica.reopened(after, &self.log));
+            self.check(&replica.reopened(after, &self.log));
         });
     }
 
     /// A full disk lets the job wait, and nothing else.
     fn waits_for_room(&self) {
-        self.at_every_operation(&[Fault::NoSpace], |mut replica, outcome, is_struck| {
+        self.at_every_operation(&[Fault::NoSpace], |replica, outcome, is_struck| {
             let is_told = outcome.as_ref().is_err_and(JobError::is_no_space);
             assert_eq!(is_struck, is_told, "{outcome:?}");
             if let Err(refused) = outcome {
                 assert!(!refused.is_fatal());
                 self.check_answers(&replica, &self.model_before);
             }
-            self.work(&mut replica).unwrap();
-            self.check(&mut replica);
+            self.work(&replica).unwrap();
+            self.check(&replica);
         });
     }
 
     /// What a job that found no room has written does not take the room that the next try needs.
     fn needs_no_more_room_the_second_time(&self) {
         let is_enough = |bytes: u64| {
-            let mut replica = self.begin(0);
+            let replica = self.begin(0);
             replica.disk.set_capacity(Some(bytes));
-            self.work(&mut replica).is_ok()
+            self.work(&replica).is_ok()
         };
         let (mut least, mut most) = (self.begin(0).disk.used_bytes(), 1 << 20);
         assert!(is_enough(most) && !is_enough(least));
@@ -192,16 +201,16 @@ impl Scenario {
                 least = middle;
             }
         }
-        let mut replica = self.begin(0);
+        let replica = self.begin(0);
         replica.disk.set_capacity(Some(least));
         for _ in 0..3 {
-            let refused = self.work(&mut replica).unwrap_err();
+            let refused = self.work(&replica).unwrap_err();
             assert!(refused.is_no_space(), "{refused}");
         }
         replica.disk.set_capacity(Some(most));
-        self.work(&mut replica).unwrap();
+        self.work(&replica).unwrap();
         replica.disk.set_capacity(None);
-        self.check(&mut replica);
+        self.check(&replica);
     }
 }
 
@@ -224,7 +233,7 @@ fn asked() -> [RangeQuestion; 3] {
     ]
 }
 
-fn do_jobs(scenario: &Scenario, replica: &mut Replica) -> Result<(), JobError> {
+fn do_jobs(scenario: &Scenario, replica: &Replica) -> Result<(), JobError> {
     replica.settle(&scenario.log)
 }
 
@@ -260,7 +269,7 @@ fn compaction() -> Scenario {
     log.seal(SEAL);
     delete(&mut log, "line/f", 520, 560);
     let sealed = log.last();
-    let mut replica = Replica::new();
+    let replica = Replica::new();
     replica.catch_up(&log);
     replica.settle(&log).unwrap();
     let planned = plan(replica.state().segments());
@@ -287,8 +296,8 @@ fn install() -> Scenario {
     append_all(&mut log, 1_500..3_000);
     delete(&mut log, "**", i64::MIN, 1_000);
     log.seal(SEAL);
-    let take_over = |scenario: &Scenario, replica: &mut Replica| {
-        let mut leader = Replica::new();
+    let take_over = |scenario: &Scenario, replica: &Replica| {
+        let leader = Replica::new();
         leader.catch_up_to(&scenario.log, scenario.log.last() - 1);
         leader.settle(&scenario.log)?;
         Ok(replica.install(&leader)?)
@@ -296,66 +305,22 @@ fn install() -> Scenario {
     Scenario::new(log, sealed, sealed, take_over)
 }
 
-/// A seal and a compaction that another replica has done.
-fn taking_over() -> Scenario {
+fn takeover() -> Scenario {
     let mut log = sealed_twice();
-    append(&mut log, 2, 400..700);
-    log.seal(SEAL);
     let sealed = log.last();
-    append(&mut log, 0, 450..550);
+    append_all(&mut log, 1_500..3_000);
+    delete(&mut log, "**", i64::MIN, 1_000);
     log.seal(SEAL);
-    let mut replica = Replica::new();
-    replica.catch_up(&log);
-    replica.settle(&log).unwrap();
-    let planned = plan(replica.state().segments());
-    log.compact(&planned.expect("four segments of a window are enough"));
-    delete(&mut log, "line/f", 520, 560);
     append_all(&mut log, 2_900..3_300);
     let begins = log.last();
-    let take_over = |scenario: &Scenario, replica: &mut Replica| {
-        let mut other = Replica::new();
-        other.catch_up_to(&scenario.log, scenario.begins);
-        other.settle(&scenario.log)?;
-        let manifest = other.archive.manifest();
-        let is_behind = manifest.is_some_and(|manifest| replica.archive.is_behind(&manifest));
-        let is_taken_over = replica.take_over(&other, &scenario.log)?;
-        assert_eq!(is_taken_over, is_behind);
-        Ok(())
+    let take_over = |scenario: &Scenario, replica: &Replica| {
+        let leader = Replica::new();
+        leader.catch_up_to(&scenario.log, scenario.begins);
+        leader.settle(&scenario.log)?;
+        replica.take_over(&leader, &scenario.log)?;
+        replica.settle(&scenario.log)
     };
     Scenario::new(log, sealed, begins, take_over)
-}
-
-#[test]
-fn a_crash_while_jobs_are_taken_over() {
-    taking_over().survives_crashes();
-}
-
-#[test]
-fn a_failed_write_or_sync_while_jobs_are_taken_over_ends_the_node() {
-    taking_over().stops_at_failures();
-}
-
-#[test]
-fn a_full_disk_lets_jobs_that_are_taken_over_wait() {
-    taking_over().waits_for_room();
-}
-
-#[test]
-fn jobs_are_taken_over_with_all_segments_or_not_at_all() {
-    let scenario = taking_over();
-    let mut other = Replica::new();
-    other.catch_up_to(&scenario.log, scenario.begins);
-    other.settle(&scenario.log).unwrap();
-    let mut replica = scenario.begin(0);
-    let own = replica.archive.manifest();
-    let manifest = other.archive.manifest().unwrap();
-    let payloads = replica.payloads(&scenario.log);
-    let taken_over = replica.archive.take_over(&manifest, &payloads);
-    assert!(!taken_over.unwrap(), "not a segment of it is here");
-    assert_eq!(replica.archive.manifest(), own);
-    scenario.check_answers(&replica, &scenario.model_before);
-    assert!(replica.take_over(&other, &scenario.log).unwrap());
-    scenario.check(&mut replica);
 }
 
 #[test]
@@ -376,6 +341,40 @@ fn a_crash_while_reclaiming() {
 #[test]
 fn a_crash_while_a_manifest_is_installed() {
     install().survives_crashes();
+}
+
+#[test]
+fn a_crash_while_jobs_are_taken_over() {
+    takeover().survives_crashes();
+}
+
+#[test]
+fn a_failed_write_or_sync_while_jobs_are_taken_over_ends_the_node() {
+    takeover().stops_at_failures();
+}
+
+#[test]
+fn a_full_disk_lets_taking_jobs_over_wait() {
+    takeover().waits_for_room();
+}
+
+#[test]
+fn jobs_are_taken_over_with_all_segments_or_not_at_all() {
+    let scenario = takeover();
+    let other = Replica::new();
+    other.catch_up_to(&scenario.log, scenario.begins);
+    other.settle(&scenario.log).unwrap();
+    let replica = scenario.begin(0);
+    let own = replica.archive.manifest();
+    let manifest = other.archive.manifest().unwrap();
+    let payloads = replica.payloads(&scenario.log);
+    let taken_over = replica.archive.take_over(&manifest, &payloads);
+    assert!(!taken_over.unwrap(), "not a segment of it is here");
+    assert_eq!(replica.archive.manifest(), own);
+    scenario.check_answers(&replica, &scenario.model_before);
+    assert!(replica.take_over(&other, &scenario.log).unwrap());
+    scenario.work(&replica).unwrap();
+    scenario.check(&replica);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use segment_log::fake::FakeDisk;
 use segment_log::{Disk, OpenMode, read_file};
 use sensor_model::Pattern;
-use store_node::archive::{Archive, ArchiveOptions, JobError};
+use store_node::archive::{Archive, ArchiveOptions, JobError, Share};
 use store_node::raft::transfer::SegmentStore;
 use store_node::scan::{RangeQuestion, ScanError, Source, catalogue};
 use store_node::segments::manifest::{Manifest, ManifestError, Position, SegmentHash};
@@ -22,12 +22,12 @@ use crate::state_model::{Answer, answer, limits};
 
 pub(super) const DIR: &str = "/data/shards/0";
 
-/// A replica. It has applied the log's entries up to `applied`.
+/// A replica.
 pub(super) struct Replica {
     pub(super) disk: FakeDisk,
     pub(super) state: Arc<RwLock<State>>,
     pub(super) archive: Archive,
-    pub(super) applied: u64,
+    applied: AtomicU64,
     /// How far its log is purged.
     purged: AtomicU64,
 }
@@ -53,7 +53,7 @@ impl Replica {
         Ok(Self {
             disk,
             state,
-            applied: manifest.map_or(0, |manifest| manifest.position.index),
+            applied: AtomicU64::new(manifest.map_or(0, |manifest| manifest.position.index)),
             archive,
             purged: AtomicU64::new(0),
         })
@@ -64,9 +64,9 @@ impl Replica {
         let purged = self.purged();
         let mut reopened = Self::open(disk).unwrap();
         reopened.assert_whole();
-        assert!(purged <= reopened.applied, "the log was purged too early");
+        assert!(purged <= reopened.applied(), "the log was purged too early");
         reopened.purged = AtomicU64::new(purged);
-        reopened.catch_up_to(log, self.applied);
+        reopened.catch_up_to(log, self.applied());
         reopened
     }
 
@@ -79,25 +79,38 @@ impl Replica {
             .max(position)
     }
 
+    /// With this share of the time for compaction.
+    pub(super) fn with_share(self, share: Share) -> Self {
+        Self {
+            archive: self.archive.with_compaction_share(share),
+            ..self
+        }
+    }
+
     /// An empty one.
     pub(super) fn new() -> Self {
         Self::open(FakeDisk::new()).unwrap()
     }
 
+    /// The last entry applied.
+    pub(super) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
+    }
+
     /// Applies what it has not applied yet.
-    pub(super) fn catch_up(&mut self, log: &Log) {
+    pub(super) fn catch_up(&self, log: &Log) {
         self.catch_up_to(log, log.last());
     }
 
     /// Applies what it has not applied yet, up to entry `last`.
-    pub(super) fn catch_up_to(&mut self, log: &Log, last: u64) {
-        while self.applied < last {
-            let (index, payload) = log.entry(self.applied + 1).unwrap();
+    pub(super) fn catch_up_to(&self, log: &Log, last: u64) {
+        while self.applied() < last {
+            let (index, payload) = log.entry(self.applied() + 1).unwrap();
             self.apply(index, payload);
         }
     }
 
-    fn apply(&mut self, index: u64, payload: &Bytes) -> Outcome {
+    fn apply(&self, index: u64, payload: &Bytes) -> Outcome {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let outcome = state.apply(index, payload);
         if outcome == Outcome::Sealed {
@@ -108,7 +121,7 @@ impl Replica {
                 members: index.to_le_bytes().to_vec(),
             });
         }
-        self.applied = index;
+        self.applied.store(index, Ordering::Relaxed);
         outcome
     }
 
@@ -118,6 +131,11 @@ impl Replica {
 
     pub(super) const fn payloads<'a>(&'a self, log: &'a Log) -> Purged<'a> {
         Purged { log, replica: self }
+    }
+
+    /// Does the next job with payloads of the test's own.
+    pub(super) fn do_next_with(&self, payloads: &dyn Payloads) -> Result<bool, JobError> {
+        self.archive.do_next(payloads)
     }
 
     pub(super) fn do_next(&self, log: &Log) -> Result<bool, JobError> {
@@ -131,26 +149,25 @@ impl Replica {
     }
 
     /// Takes over the manifest of another replica, as a snapshot is taken over.
-    pub(super) fn install(&mut self, other: &Self) -> std::io::Result<()> {
-        let manifest = Manifest::clone(&*other.archive.manifest().unwrap());
-        self.fetch(other, &manifest)?;
+    pub(super) fn install(&self, other: &Self) -> std::io::Result<()> {
+        let manifest = self.fetch(other)?;
         let position = manifest.position.index;
         self.archive.install(manifest)?;
-        self.applied = position;
+        self.applied.store(position, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Takes over what jobs came to on another replica. Says whether there were any to take over.
+    /// Takes over what jobs came to on another replica; whether there were any to take over.
     pub(super) fn take_over(&self, other: &Self, log: &Log) -> Result<bool, JobError> {
-        let manifest = other.archive.manifest().unwrap();
-        assert!(manifest.jobs_through <= self.applied);
-        if self.archive.is_behind(&manifest) {
-            self.fetch(other, &manifest)?;
-        }
-        self.archive.take_over(&manifest, &self.payloads(log))
+        let manifest = self.fetch(other)?;
+        let taken_over = self.archive.take_over(&manifest, &self.payloads(log));
+        self.archive.keep(&[]);
+        taken_over
     }
 
-    fn fetch(&self, other: &Self, manifest: &Manifest) -> std::io::Result<()> {
+    /// The newest manifest of another replica; its segments are here then.
+    fn fetch(&self, other: &Self) -> std::io::Result<Manifest> {
+        let manifest = Manifest::clone(&*other.archive.manifest().unwrap());
         self.archive.keep(&manifest.segments);
         for entry in self.archive.missing(&manifest.segments) {
             let source = other.archive.open(&entry.hash)?;
@@ -162,7 +179,12 @@ impl Replica {
             file.sync_all()?;
             self.archive.adopt(&part, &entry)?;
         }
-        Ok(())
+        Ok(manifest)
+    }
+
+    /// Every file below its folder, by name.
+    pub(super) fn names(&self) -> BTreeSet<PathBuf> {
+        self.files().into_keys().collect()
     }
 
     pub(super) fn source<'a>(&'a self, payloads: &'a Purged<'a>) -> Source<'a> {
@@ -215,13 +237,12 @@ impl Replica {
 
     /// Nothing lies about but the manifest and what it lists.
     pub(super) fn assert_tidy(&self) {
-        let found: BTreeSet<PathBuf> = self.files().into_keys().collect();
-        assert_eq!(found, self.listed());
+        assert_eq!(self.names(), self.listed());
     }
 
     /// Everything listed is there; what else there is, is segments, which may have been fetched.
     fn assert_whole(&self) {
-        let found: BTreeSet<PathBuf> = self.files().into_keys().collect();
+        let found = self.names();
         let listed = self.listed();
         let missing: Vec<_> = listed.difference(&found).collect();
         assert!(missing.is_empty(), "{missing:?}");

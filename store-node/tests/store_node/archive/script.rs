@@ -15,7 +15,8 @@ pub(super) const SEAL: Seal = Seal {
 /// Readings of a series at `times`, their values made from `seed`.
 pub(super) fn readings(series: u64, times: impl IntoIterator<Item = i64>, seed: i64) -> Columns {
     let times: Vec<i64> = times.into_iter().collect();
-    let values = times.iter().map(|time| (time * 31 + seed) % 1_009);
+    let mixed = |time: &i64| time.wrapping_mul(31).wrapping_add(seed) % 1_009;
+    let values = times.iter().map(mixed);
     let values = match SERIES[usize::try_from(series).unwrap()].1 {
         Kind::F64 => Values::F64(values.map(|value| value as f64).collect()),
         Kind::I64 => Values::I64(values.collect()),
@@ -28,7 +29,10 @@ pub(super) fn readings(series: u64, times: impl IntoIterator<Item = i64>, seed: 
 /// Appends readings of one series.
 pub(super) fn append(log: &mut Log, series: u64, times: impl IntoIterator<Item = i64>) {
     let seed = i64::try_from(log.last()).unwrap();
-    log.append(None, vec![(series, readings(series, times, seed))]);
+    let readings = readings(series, times, seed);
+    if !readings.is_empty() {
+        log.append(None, vec![(series, readings)]);
+    }
 }
 
 /// Appends readings of every series: in chunks that the log keeps, and in chunks that memory keeps.

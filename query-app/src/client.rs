@@ -10,6 +10,7 @@ pub mod answer;
 pub mod batch;
 pub mod cluster;
 mod leader;
+mod pages;
 mod race;
 mod rows;
 pub mod targets;
@@ -18,12 +19,13 @@ mod write;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sensor_model::{Kind, Pattern, SeriesPath, Timestamp};
 use store_wire::clock::{Clock, SystemClock};
-use store_wire::message::{ErrorCode, Freshness, Request, Response};
+use store_wire::message::{self, ErrorCode, Freshness, Request, Response, RowsAsked};
 use tokio::time::Instant;
 
 use crate::client::answer::{FrameReader, LastAnswer, RangeAnswer, SeriesAnswer, out_of_place};
@@ -103,40 +105,44 @@ impl Client {
         question: &RangeQuestion,
         terms: &Terms,
     ) -> Result<RangeAnswer, Failure> {
-        let (every, fill) = match &question.rows {
-            Rows::Readings => (None, Fill::None),
-            Rows::Buckets { every, fill, .. } => (Some(*every), *fill),
+        let terms = &question.page.terms(terms);
+        let (rows, fill) = match &question.rows {
+            Rows::Readings => (RowsAsked::Readings, Fill::None),
+            Rows::Buckets(buckets) => {
+                let asked = RowsAsked::Buckets {
+                    grid: buckets.grid.clone(),
+                    aggregates: buckets.aggregates.clone(),
+                    by: buckets.by.clone(),
+                };
+                (asked, buckets.fill)
+            }
         };
-        let request = Request::Range {
-            pattern: question.pattern.clone(),
+        let cursor = question.page.cursor.as_ref();
+        let asked = message::RangeQuestion {
+            patterns: question.patterns.clone(),
             range: question.range,
-            every: every.map(nanos),
+            rows,
+            filter: question.filter.clone(),
             // Filled rows count too, so the limit is applied after filling.
             limit: question.limit.filter(|_| fill == Fill::None),
             order: question.order,
+            resume: cursor.and_then(|cursor| cursor.resume(question)),
+        };
+        let request = Request::Range {
+            question: Box::new(asked),
+            bounds: terms.bounds,
             consistency: terms.consistency,
             timeout_ms: millis(terms.timeout),
         };
-        let opened = self.read(request, &question.pattern, terms).await?;
+        let (freshness, reader) = self.read(request, &question.patterns, terms).await?;
         let shaper = match &question.rows {
             Rows::Readings => None,
-            Rows::Buckets {
-                every,
-                aggregates,
-                fill,
-            } => Some(
-                Shaper::new(
-                    question.range,
-                    *every,
-                    aggregates.clone(),
-                    *fill,
-                    question.order,
-                )
-                .with_limit(question.limit),
-            ),
+            Rows::Buckets(buckets) => {
+                let shaper = Shaper::new(question.range, buckets.clone(), question.order);
+                Some(shaper.with_limit(question.limit))
+            }
         };
-        let (freshness, reader) = opened;
-        Ok(RangeAnswer::new(freshness, reader, shaper))
+        Ok(RangeAnswer::new(freshness, reader, shaper).paged(question))
     }
 
     /// Asks for the latest reading of each series.
@@ -149,7 +155,7 @@ impl Client {
             consistency: terms.consistency,
             timeout_ms: millis(terms.timeout),
         };
-        let (freshness, mut reader) = self.read(request, pattern, terms).await?;
+        let (freshness, mut reader) = self.read(request, slice::from_ref(pattern), terms).await?;
         let mut readings = Vec::new();
         loop {
             let frame = reader.next().await?;
@@ -171,7 +177,11 @@ impl Client {
     /// A [`Failure`] whose code says what can be done.
     pub async fn series(&self, pattern: &Pattern, terms: &Terms) -> Result<SeriesAnswer, Failure> {
         let (freshness, mut reader) = self
-            .read(series_request(pattern, terms), pattern, terms)
+            .read(
+                series_request(pattern, terms),
+                slice::from_ref(pattern),
+                terms,
+            )
             .await?;
         let mut series = Vec::new();
         loop {
@@ -239,13 +249,18 @@ impl Client {
     async fn read(
         &self,
         request: Request,
-        pattern: &Pattern,
+        patterns: &[Pattern],
         terms: &Terms,
     ) -> Result<(Freshness, FrameReader), Failure> {
         let deadline = Instant::now() + terms.timeout;
+        let mut literals = patterns.iter().filter(|pattern| pattern.is_literal());
         match self.open(&request, terms, deadline).await {
-            Err(failure) if failure.code == ErrorCode::NotFound && pattern.is_literal() => {
-                Err(self.unknown_series(pattern, terms).await)
+            Err(failure) if failure.code == ErrorCode::NotFound => {
+                // The store's message names it where there is more than one.
+                match (literals.next(), literals.next()) {
+                    (Some(pattern), None) => Err(self.unknown_series(pattern, terms).await),
+                    _ => Err(failure),
+                }
             }
             opened => opened,
         }
@@ -357,8 +372,4 @@ pub(crate) fn link_failure(error: LinkError) -> Failure {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

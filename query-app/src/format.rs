@@ -15,7 +15,7 @@ pub mod table;
 pub mod time_text;
 pub mod tree;
 
-use sensor_model::Aggregate;
+use sensor_model::{Aggregate, GroupKey};
 use store_wire::message::Freshness;
 
 use crate::client::answer::{Part, Summary};
@@ -87,22 +87,32 @@ pub fn range_format(
     }
 }
 
-/// The names of a range's columns after `series`: the time's, then those of the values.
+/// The names of a range's columns: those of what a row is of, the time's, then those of the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RangeColumns {
+    pub(crate) heads: Vec<String>,
     pub(crate) time: &'static str,
-    pub(crate) values: Vec<&'static str>,
+    pub(crate) values: Vec<String>,
 }
 
 fn columns_of(rows: &Rows) -> RangeColumns {
+    let series = || vec!["series".to_owned()];
     match rows {
         Rows::Readings => RangeColumns {
+            heads: series(),
             time: "timestamp",
-            values: vec!["value"],
+            values: vec!["value".to_owned()],
         },
-        Rows::Buckets { aggregates, .. } => RangeColumns {
+        Rows::Buckets(buckets) => RangeColumns {
+            heads: buckets.by.as_ref().map_or_else(series, |keys| {
+                keys.iter().map(GroupKey::to_string).collect()
+            }),
             time: "bucket_start",
-            values: aggregates.iter().copied().map(Aggregate::as_str).collect(),
+            values: buckets
+                .aggregates
+                .iter()
+                .map(Aggregate::to_string)
+                .collect(),
         },
     }
 }

@@ -3,18 +3,22 @@
 //! Both surfaces build the same questions here, so both refuse the same things in the same words,
 //! before anything is sent to a store. How a question is answered is [`crate::client`]'s concern.
 
+pub mod buckets;
+pub mod calendar;
+pub mod cursor;
 pub mod upkeep;
 
 use std::time::Duration;
 
-use sensor_model::duration::{format_duration, parse_duration};
-use sensor_model::{Aggregate, Consistency, Pattern, TimeRange, Timestamp};
-use store_wire::message::Order;
+use chrono_tz::Tz;
+use sensor_model::duration::parse_duration;
+use sensor_model::{Consistency, Filter, Pattern, TimeRange, Timestamp};
+use store_wire::message::{Bounds, Order, PATTERNS_MAX};
+
+pub use buckets::{Buckets, Fill};
+pub use cursor::Cursor;
 
 use crate::failure::UsageError;
-
-/// Most rows that filling empty buckets may make of one series.
-pub const FILLED_BUCKETS_MAX: u64 = 1_000_000;
 
 /// How long a question may take when nothing else is said.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -22,16 +26,20 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// A question about a range of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RangeQuestion {
-    /// Which series.
-    pub pattern: Pattern,
+    /// Which series: those that any of these matches, each once. Never empty.
+    pub patterns: Vec<Pattern>,
     /// Which time, half-open.
     pub range: TimeRange,
     /// Readings as they are, or buckets of them.
     pub rows: Rows,
-    /// At most so many rows a series.
+    /// Which readings are looked at.
+    pub filter: Option<Filter>,
+    /// At most so many rows a series, or a group.
     pub limit: Option<u64>,
     /// Order of the rows of a series; series are always in order of their paths.
     pub order: Order,
+    /// How much of the answer is wanted now.
+    pub page: Page,
 }
 
 /// What the rows of a range are.
@@ -39,29 +47,17 @@ pub struct RangeQuestion {
 pub enum Rows {
     /// Raw readings.
     Readings,
-    /// Aggregates of buckets aligned to 1970-01-01 UTC.
-    Buckets {
-        /// Width of a bucket; never zero.
-        every: Duration,
-        /// One column each; never empty, none twice.
-        aggregates: Vec<Aggregate>,
-        /// What stands for a bucket without readings.
-        fill: Fill,
-    },
+    /// Aggregates of buckets.
+    Buckets(Buckets),
 }
 
-/// What stands for a bucket without readings. Its `count` is 0 whichever is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Fill {
-    /// No row at all.
-    #[default]
-    None,
-    /// A row without values.
-    Null,
-    /// The values of the bucket before it in time.
-    Previous,
-    /// A line between the buckets on both sides; no value where there is only one.
-    Linear,
+/// How much of an answer is wanted now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// At most so many rows in all; then the answer says where to go on.
+    pub rows: Option<u64>,
+    /// Where to go on.
+    pub cursor: Option<Cursor>,
 }
 
 /// On which terms a question is asked.
@@ -73,26 +69,40 @@ pub struct Terms {
     pub node: Option<u64>,
     /// How long the answer may take to begin, and then each of its parts to follow.
     pub timeout: Duration,
+    /// What the answer may take of a node.
+    pub bounds: Bounds,
 }
 
 /// The parameters of a range as they were written. Names in errors are those of the fields, but
-/// `pattern`, which is `match`.
-#[derive(Debug, Clone, Copy, Default)]
+/// `patterns`, which is `match`, `filter`, which is `where`, and those with a dash.
+#[derive(Debug, Clone, Default)]
 pub struct RangeTexts<'a> {
-    /// A pattern, required.
-    pub pattern: Option<&'a str>,
+    /// Patterns, at least one.
+    pub patterns: Vec<&'a str>,
     /// A time, required.
     pub from: Option<&'a str>,
     /// A time; now when missing.
     pub to: Option<&'a str>,
-    /// A duration.
+    /// A duration, or days, weeks, months or years.
     pub every: Option<&'a str>,
+    /// The time zone of a calendar, and of dates and times that name none.
+    pub tz: Option<&'a str>,
     /// Aggregates, separated by commas.
     pub agg: Option<&'a str>,
     /// `none`, `null`, `previous` or `linear`.
     pub fill: Option<&'a str>,
+    /// A duration.
+    pub fill_max: Option<&'a str>,
+    /// Keys of groups, separated by commas, or `all`.
+    pub by: Option<&'a str>,
+    /// Comparisons with `value`.
+    pub filter: Option<&'a str>,
     /// A count of at least 1.
     pub limit: Option<&'a str>,
+    /// A count of at least 1.
+    pub page: Option<&'a str>,
+    /// As an answer gave it.
+    pub cursor: Option<&'a str>,
     /// Whether the latest rows come first.
     pub order: Order,
 }
@@ -103,20 +113,55 @@ impl RangeQuestion {
     /// # Errors
     /// A [`UsageError`] naming the first parameter at fault.
     pub fn parse(texts: &RangeTexts<'_>, now: Timestamp) -> Result<Self, UsageError> {
-        let pattern = parse_pattern(texts.pattern)?;
+        let patterns = parse_patterns(&texts.patterns)?;
+        let cursor = texts.cursor.map(Cursor::parse).transpose()?;
+        let zone = texts.tz.map(calendar::parse_zone).transpose()?;
         let from = texts.from.ok_or_else(|| {
             UsageError::new("from", "missing: say where the range begins, such as -1h")
         })?;
-        let from = parse_time("from", from, now)?;
-        let to = parse_time("to", texts.to.unwrap_or("now"), now)?;
+        let from = parse_time_in("from", from, now, zone)?;
+        let to = parse_time_in("to", texts.to.unwrap_or("now"), now, zone)?;
         let range = TimeRange::new(from, to).map_err(|error| UsageError::new("from", error))?;
-        Ok(Self {
-            pattern,
+        // A page goes on with the very range of the one before, however that was written.
+        let range = cursor.as_ref().map_or(range, |cursor| cursor.range);
+        let filter = texts.filter.map(str::parse).transpose();
+        let question = Self {
+            patterns,
             range,
-            rows: parse_rows(texts, range)?,
-            limit: texts.limit.map(parse_limit).transpose()?,
+            rows: Buckets::parse(texts, range)?.map_or(Rows::Readings, Rows::Buckets),
+            filter: filter.map_err(|error| UsageError::new("where", error))?,
+            limit: texts
+                .limit
+                .map(|text| parse_count("limit", text))
+                .transpose()?,
             order: texts.order,
-        })
+            page: Page {
+                rows: texts
+                    .page
+                    .map(|text| parse_count("page", text))
+                    .transpose()?,
+                cursor,
+            },
+        };
+        match &question.page.cursor {
+            Some(cursor) => cursor.check(&question)?,
+            None => {}
+        }
+        Ok(question)
+    }
+}
+
+impl Page {
+    /// The terms on which the page is asked for: nothing older than the page before.
+    pub(crate) fn terms(&self, terms: &Terms) -> Terms {
+        let consistency = match (&self.cursor, terms.consistency) {
+            (Some(cursor), Consistency::Any) => Consistency::AtLeast(cursor.token),
+            (_, asked) => asked,
+        };
+        Terms {
+            consistency,
+            ..*terms
+        }
     }
 }
 
@@ -127,23 +172,7 @@ impl Default for Terms {
             consistency: Consistency::Any,
             node: None,
             timeout: TIMEOUT_DEFAULT,
-        }
-    }
-}
-
-impl std::str::FromStr for Fill {
-    type Err = UsageError;
-
-    fn from_str(text: &str) -> Result<Self, UsageError> {
-        match text {
-            "none" => Ok(Self::None),
-            "null" => Ok(Self::Null),
-            "previous" => Ok(Self::Previous),
-            "linear" => Ok(Self::Linear),
-            other => Err(UsageError::new(
-                "fill",
-                format!("{other:?} is not a fill: use none, null, previous or linear"),
-            )),
+            bounds: Bounds::default(),
         }
     }
 }
@@ -182,80 +211,57 @@ pub fn parse_span(name: &str, text: &str) -> Result<Duration, UsageError> {
     Ok(span)
 }
 
-fn parse_rows(texts: &RangeTexts<'_>, range: TimeRange) -> Result<Rows, UsageError> {
-    let Some(every) = texts.every else {
-        for (name, given) in [("agg", texts.agg), ("fill", texts.fill)] {
-            if given.is_some() {
-                let reason = "only buckets have it: give `every` too, such as 1m";
-                return Err(UsageError::new(name, reason));
-            }
-        }
-        return Ok(Rows::Readings);
-    };
-    let every = parse_span("every", every)?;
-    let fill = texts.fill.unwrap_or("none").parse()?;
-    if fill != Fill::None {
-        check_filled_count(range, every)?;
-    }
-    Ok(Rows::Buckets {
-        every,
-        aggregates: parse_aggregates(texts.agg.unwrap_or("mean"))?,
-        fill,
-    })
-}
-
-fn parse_aggregates(text: &str) -> Result<Vec<Aggregate>, UsageError> {
-    let mut aggregates = Vec::new();
-    for name in text.split(',') {
-        let aggregate = name
-            .trim()
-            .parse()
-            .map_err(|error| UsageError::new("agg", error))?;
-        if aggregates.contains(&aggregate) {
-            return Err(UsageError::new(
-                "agg",
-                format!("{aggregate} is named twice"),
-            ));
-        }
-        aggregates.push(aggregate);
-    }
-    Ok(aggregates)
-}
-
-fn parse_limit(text: &str) -> Result<u64, UsageError> {
+/// Reads a count of at least 1, given as parameter `name`.
+///
+/// # Errors
+/// A [`UsageError`] naming the parameter.
+pub fn parse_count(name: &str, text: &str) -> Result<u64, UsageError> {
     match text.parse() {
-        Ok(limit) if limit > 0 => Ok(limit),
+        Ok(count) if count > 0 => Ok(count),
         _ => Err(UsageError::new(
-            "limit",
+            name,
             format!("{text:?} is not a count of at least 1"),
         )),
     }
 }
 
-fn check_filled_count(range: TimeRange, every: Duration) -> Result<(), UsageError> {
-    let width = i128::from(range.to.as_nanos()) - i128::from(range.from.as_nanos());
-    let every_ns = i128::try_from(every.as_nanos()).unwrap_or(i128::MAX);
-    let buckets = width / every_ns + 1;
-    if buckets <= i128::from(FILLED_BUCKETS_MAX) {
-        return Ok(());
+fn parse_patterns(texts: &[&str]) -> Result<Vec<Pattern>, UsageError> {
+    if texts.len() > PATTERNS_MAX {
+        let reason = format!("at most {PATTERNS_MAX} patterns in one question");
+        return Err(UsageError::new("match", reason));
     }
-    let reason = format!(
-        "filling buckets of {} over this range makes more than {FILLED_BUCKETS_MAX} rows a series: \
-         choose a wider `every` or a shorter range",
-        format_duration(every)
-    );
-    Err(UsageError::new("fill", reason))
+    if texts.is_empty() {
+        parse_pattern(None)?;
+    }
+    texts.iter().map(|text| parse_pattern(Some(text))).collect()
+}
+
+/// A date or time that names no zone is one on the clocks of `zone`, if there is one.
+fn parse_time_in(
+    name: &str,
+    text: &str,
+    now: Timestamp,
+    zone: Option<Tz>,
+) -> Result<Timestamp, UsageError> {
+    let local = zone.zip(sensor_model::time::without_zone(text.trim()));
+    match local.and_then(|(zone, local)| calendar::instant(local, zone)) {
+        Some(time) => Ok(time),
+        None => parse_time(name, text, now),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use sensor_model::Aggregate;
+
+    use super::calendar::Every;
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_nanos(1_763_632_800_000_000_000);
 
     fn texts<'a>() -> RangeTexts<'a> {
         RangeTexts {
-            pattern: Some("plant/**"),
+            patterns: vec!["plant/**"],
             from: Some("-1h"),
             ..RangeTexts::default()
         }
@@ -281,14 +287,12 @@ mod tests {
             },
             NOW,
         );
-        assert_eq!(
-            question.unwrap().rows,
-            Rows::Buckets {
-                every: Duration::from_secs(300),
-                aggregates: vec![Aggregate::Mean],
-                fill: Fill::None,
-            }
-        );
+        let Rows::Buckets(buckets) = question.unwrap().rows else {
+            panic!("no buckets");
+        };
+        assert_eq!(buckets.every, Every::Fixed(Duration::from_secs(300)));
+        assert_eq!(buckets.aggregates, [Aggregate::Mean]);
+        assert_eq!((buckets.fill, buckets.by), (Fill::None, None));
     }
 
     #[test]
@@ -297,14 +301,14 @@ mod tests {
             (
                 "match: ",
                 RangeTexts {
-                    pattern: Some("a//b"),
+                    patterns: vec!["a//b"],
                     ..texts()
                 },
             ),
             (
                 "match: ",
                 RangeTexts {
-                    pattern: None,
+                    patterns: Vec::new(),
                     ..texts()
                 },
             ),
@@ -390,6 +394,58 @@ mod tests {
                 },
             ),
             (
+                "fill-max: ",
+                RangeTexts {
+                    every: Some("1m"),
+                    fill: Some("null"),
+                    fill_max: Some("5m"),
+                    ..texts()
+                },
+            ),
+            (
+                "by: ",
+                RangeTexts {
+                    by: Some("2"),
+                    ..texts()
+                },
+            ),
+            (
+                "by: ",
+                RangeTexts {
+                    every: Some("1m"),
+                    by: Some("line"),
+                    ..texts()
+                },
+            ),
+            (
+                "tz: ",
+                RangeTexts {
+                    tz: Some("Berlin"),
+                    ..texts()
+                },
+            ),
+            (
+                "where: ",
+                RangeTexts {
+                    filter: Some("value"),
+                    ..texts()
+                },
+            ),
+            (
+                "page: ",
+                RangeTexts {
+                    page: Some("0"),
+                    ..texts()
+                },
+            ),
+            (
+                "cursor: ",
+                RangeTexts {
+                    cursor: Some("abc"),
+                    ..texts()
+                },
+            ),
+            (
                 "limit: ",
                 RangeTexts {
                     limit: Some("0"),
@@ -422,5 +478,23 @@ mod tests {
             "{message}"
         );
         assert!(message.contains("reversed"), "{message}");
+    }
+
+    #[test]
+    fn a_date_is_one_of_the_zone_that_is_named() {
+        let of = |tz| {
+            let texts = RangeTexts {
+                from: Some("2026-07-01"),
+                to: Some("2026-07-02T00:00:00Z"),
+                tz,
+                ..texts()
+            };
+            RangeQuestion::parse(&texts, NOW).unwrap().range.from
+        };
+        assert_eq!(of(None).to_string(), "2026-07-01T00:00:00.000000000Z");
+        assert_eq!(
+            of(Some("Europe/Berlin")).to_string(),
+            "2026-06-30T22:00:00.000000000Z"
+        );
     }
 }

@@ -10,29 +10,18 @@ use std::time::Duration;
 use sensor_model::{Aggregate, Bucket, Kind, TimeRange, Timestamp, Value};
 use store_wire::message::Order;
 
-use crate::question::Fill;
+use crate::question::{Buckets, Fill};
 
 /// Most rows given out in one piece.
 const PIECE_ROWS_MAX: usize = 4_096;
-
-/// One bucket as it is shown.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BucketRow {
-    /// Where the bucket starts.
-    pub start: Timestamp,
-    /// One value for each aggregate asked for; `None` where there is none.
-    pub values: Vec<Option<Value>>,
-}
 
 /// Shapes the buckets of one series after another. Invariants:
 /// - rows leave in the order asked for, each start at most once;
 /// - with a fill, the starts inside the range form a sequence without gaps;
 /// - never more than `limit` rows a series leave.
 pub struct Shaper {
-    aggregates: Vec<Aggregate>,
-    fill: Fill,
+    buckets: Buckets,
     order: Order,
-    every: Duration,
     limit: Option<u64>,
     /// Where the first and the last bucket of the range start, in order of time.
     first: Timestamp,
@@ -45,32 +34,26 @@ pub struct Shaper {
 #[derive(Default)]
 struct SeriesProgress {
     /// The last row that had readings. Without one a series has no row at all.
-    seen: Option<BucketRow>,
+    seen: Option<Bucket>,
     /// The start the next row has when every bucket has one; `None` when past the end.
     expected: Option<Timestamp>,
-    waiting: VecDeque<BucketRow>,
+    waiting: VecDeque<Bucket>,
     ended: bool,
     rows: u64,
+    /// Rows up to this one were given before.
+    given: Option<Timestamp>,
 }
 
 impl Shaper {
-    /// A shaper for `range` cut into buckets `every` wide.
-    pub fn new(
-        range: TimeRange,
-        every: Duration,
-        aggregates: Vec<Aggregate>,
-        fill: Fill,
-        order: Order,
-    ) -> Self {
+    /// A shaper for `range` cut into `buckets`.
+    pub fn new(range: TimeRange, buckets: Buckets, order: Order) -> Self {
         let inside = range.to.saturating_sub(Duration::from_nanos(1));
         Self {
-            aggregates,
-            fill,
             order,
-            every,
             limit: None,
-            first: range.from.bucket_start(every),
-            last: inside.bucket_start(every),
+            first: buckets.grid.bucket_of(range.from).from,
+            last: buckets.grid.bucket_of(inside).from,
+            buckets,
             series: SeriesProgress::default(),
             cut: false,
         }
@@ -94,17 +77,16 @@ impl Shaper {
         };
     }
 
+    /// Passes over the rows of the series up to the one at `through`: they were given before, `rows` in
+    /// all.
+    pub fn pass_over(&mut self, through: Timestamp, rows: u64) {
+        self.series.given = Some(through);
+        self.series.rows = rows;
+    }
+
     /// Adds buckets of the series, in the order asked for.
     pub fn push(&mut self, buckets: &[Bucket]) {
-        let rows = buckets.iter().map(|bucket| BucketRow {
-            start: bucket.start,
-            values: self
-                .aggregates
-                .iter()
-                .map(|aggregate| aggregate.of(&bucket.statistics))
-                .collect(),
-        });
-        self.series.waiting.extend(rows);
+        self.series.waiting.extend(buckets.iter().cloned());
     }
 
     /// Says that no more buckets of the series come.
@@ -118,10 +100,14 @@ impl Shaper {
     }
 
     /// The next rows that are ready; empty when more buckets are needed or none are left.
-    pub fn take(&mut self) -> Vec<BucketRow> {
+    pub fn take(&mut self) -> Vec<Bucket> {
         let mut rows = Vec::new();
         while rows.len() < PIECE_ROWS_MAX {
             let Some(row) = self.next_row() else { break };
+            let given = self.series.given;
+            if given.is_some_and(|given| !self.is_before(given, row.start)) {
+                continue;
+            }
             if self.limit.is_some_and(|limit| self.series.rows >= limit) {
                 self.cut = true;
                 self.series.expected = None;
@@ -134,8 +120,8 @@ impl Shaper {
         rows
     }
 
-    fn next_row(&mut self) -> Option<BucketRow> {
-        if self.fill == Fill::None {
+    fn next_row(&mut self) -> Option<Bucket> {
+        if self.buckets.fill == Fill::None {
             return self.series.waiting.pop_front();
         }
         let next = self.series.waiting.front().map(|row| row.start);
@@ -168,33 +154,41 @@ impl Shaper {
     }
 
     fn advance(&mut self, from: Timestamp) {
-        let (next, inside) = match self.order {
-            Order::Ascending => {
-                let next = from.saturating_add(self.every);
-                (next, next > from && next <= self.last)
-            }
-            Order::Descending => {
-                let next = from.saturating_sub(self.every);
-                (next, next < from && next >= self.first)
-            }
+        let grid = &self.buckets.grid;
+        let next = match self.order {
+            Order::Ascending => grid.after(from).filter(|next| *next <= self.last),
+            Order::Descending => grid.before(from).filter(|next| *next >= self.first),
         };
-        self.series.expected = inside.then_some(next);
+        self.series.expected = next;
     }
 
     /// The row of the empty bucket at `start`, between the rows on both sides of it.
-    fn filled(&self, start: Timestamp) -> BucketRow {
+    fn filled(&self, start: Timestamp) -> Bucket {
         let (before, after) = match self.order {
             Order::Ascending => (self.series.seen.as_ref(), self.series.waiting.front()),
             Order::Descending => (self.series.waiting.front(), self.series.seen.as_ref()),
         };
-        let value = |column: usize, aggregate: &Aggregate| match (aggregate, self.fill) {
+        let is_near = |from: Timestamp, to: Timestamp| {
+            let gap = to.as_nanos().abs_diff(from.as_nanos());
+            let longest = self.buckets.fill_max;
+            longest.is_none_or(|longest| u128::from(gap) <= longest.as_nanos())
+        };
+        let value = |column: usize, aggregate: &Aggregate| match (aggregate, self.buckets.fill) {
             (Aggregate::Count, _) => Some(Value::I64(0)),
             (_, Fill::None | Fill::Null) => None,
-            (_, Fill::Previous) => before.and_then(|row| row.values.get(column).cloned().flatten()),
-            (_, Fill::Linear) => between(before?, after?, start, column),
+            (_, Fill::Previous) => {
+                let near = before.filter(|row| is_near(row.start, start))?;
+                near.values.get(column).cloned().flatten()
+            }
+            (_, Fill::Linear) => {
+                let (before, after) = (before?, after?);
+                is_near(before.start, after.start)
+                    .then(|| between(before, after, start, column))
+                    .flatten()
+            }
         };
-        let values = self.aggregates.iter().enumerate();
-        BucketRow {
+        let values = self.buckets.aggregates.iter().enumerate();
+        Bucket {
             start,
             values: values
                 .map(|(column, aggregate)| value(column, aggregate))
@@ -208,12 +202,7 @@ impl Shaper {
     clippy::cast_precision_loss,
     reason = "a share of a gap is a float by nature"
 )]
-fn between(
-    before: &BucketRow,
-    after: &BucketRow,
-    start: Timestamp,
-    column: usize,
-) -> Option<Value> {
+fn between(before: &Bucket, after: &Bucket, start: Timestamp, column: usize) -> Option<Value> {
     let (low, high) = (
         before.values.get(column)?.as_ref()?,
         after.values.get(column)?.as_ref()?,
@@ -232,8 +221,12 @@ fn between(
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use proptest::prelude::*;
-    use sensor_model::{Reading, Statistics};
+    use sensor_model::Grid;
+
+    use crate::question::calendar::Every;
 
     use super::*;
 
@@ -242,10 +235,19 @@ mod tests {
     fn bucket(start: i64, value: f64) -> Bucket {
         Bucket {
             start: Timestamp::from_nanos(start),
-            statistics: Statistics::of(&Reading {
-                timestamp: Timestamp::from_nanos(start + 3),
-                value: Value::F64(value),
-            }),
+            values: vec![Some(Value::F64(value)), Some(Value::I64(1))],
+        }
+    }
+
+    fn buckets(fill: Fill) -> Buckets {
+        Buckets {
+            every: Every::Fixed(EVERY),
+            zone: None,
+            grid: Grid::Every(NonZeroU64::new(10).unwrap()),
+            aggregates: vec![Aggregate::Mean, Aggregate::Count],
+            fill,
+            fill_max: None,
+            by: None,
         }
     }
 
@@ -256,12 +258,15 @@ mod tests {
         }
     }
 
-    fn shaped(fill: Fill, order: Order, buckets: &[Bucket]) -> Vec<(i64, Option<f64>, i64)> {
-        let aggregates = vec![Aggregate::Mean, Aggregate::Count];
-        let mut shaper = Shaper::new(range(5, 55), EVERY, aggregates, fill, order);
+    fn shaped(fill: Fill, order: Order, found: &[Bucket]) -> Vec<(i64, Option<f64>, i64)> {
+        shaped_as(buckets(fill), order, found)
+    }
+
+    fn shaped_as(asked: Buckets, order: Order, found: &[Bucket]) -> Vec<(i64, Option<f64>, i64)> {
+        let mut shaper = Shaper::new(range(5, 55), asked, order);
         shaper.begin_series();
         let mut rows = Vec::new();
-        for bucket in buckets {
+        for bucket in found {
             shaper.push(std::slice::from_ref(bucket));
             rows.extend(shaper.take());
         }
@@ -344,20 +349,41 @@ mod tests {
     }
 
     #[test]
+    fn no_gap_longer_than_allowed_is_filled() {
+        let values = |fill, longest| {
+            let asked = Buckets {
+                fill_max: Some(Duration::from_nanos(longest)),
+                ..buckets(fill)
+            };
+            let rows = shaped_as(asked, Order::Ascending, &[bucket(10, 1.0), bucket(40, 4.0)]);
+            rows.into_iter().map(|row| row.1).collect::<Vec<_>>()
+        };
+        let (none, one, four) = (None, Some(1.0), Some(4.0));
+        assert_eq!(
+            values(Fill::Previous, 9),
+            [none, one, none, none, four, none]
+        );
+        assert_eq!(
+            values(Fill::Previous, 10),
+            [none, one, one, none, four, four]
+        );
+        assert_eq!(
+            values(Fill::Linear, 29),
+            [none, one, none, none, four, none]
+        );
+        let line = [none, one, Some(2.0), Some(3.0), four, none];
+        assert_eq!(values(Fill::Linear, 30), line);
+    }
+
+    #[test]
     fn a_series_without_readings_is_not_filled() {
         assert!(shaped(Fill::Null, Order::Ascending, &[]).is_empty());
     }
 
     #[test]
     fn the_limit_counts_filled_rows() {
-        let mut shaper = Shaper::new(
-            range(0, 100),
-            EVERY,
-            vec![Aggregate::Mean],
-            Fill::Null,
-            Order::Ascending,
-        )
-        .with_limit(Some(3));
+        let asked = buckets(Fill::Null);
+        let mut shaper = Shaper::new(range(0, 100), asked, Order::Ascending).with_limit(Some(3));
         shaper.begin_series();
         shaper.push(&[bucket(80, 1.0)]);
         shaper.end_series();
@@ -373,15 +399,14 @@ mod tests {
             split in 1_usize..5,
         ) {
             let order = if descending { Order::Descending } else { Order::Ascending };
-            let mut buckets: Vec<Bucket> = starts.iter().map(|start| bucket(start * 10, 1.0)).collect();
+            let mut found: Vec<Bucket> = starts.iter().map(|start| bucket(start * 10, 1.0)).collect();
             if descending {
-                buckets.reverse();
+                found.reverse();
             }
-            let aggregates = vec![Aggregate::Mean];
-            let mut shaper = Shaper::new(range(0, 400), EVERY, aggregates, Fill::Null, order);
+            let mut shaper = Shaper::new(range(0, 400), buckets(Fill::Null), order);
             shaper.begin_series();
             let mut rows = Vec::new();
-            for piece in buckets.chunks(split) {
+            for piece in found.chunks(split) {
                 shaper.push(piece);
                 rows.extend(shaper.take());
             }

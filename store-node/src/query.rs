@@ -26,7 +26,7 @@ use metrics::{counter, histogram};
 use store_wire::endpoint::Connection;
 use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
 use store_wire::identity::PeerIdentity;
-use store_wire::message::{ErrorCode, Request, Response, WireError};
+use store_wire::message::{ErrorCode, Request, Response, RowsAsked, WireError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,9 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 pub const ROWS_MAX: u64 = 100_000_000;
 /// Most bytes that one scan holds decoded at a time.
 pub const DECODED_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Most bytes that the groups of one question take.
+pub const GROUPS_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// How long a stream may take to say what it asks.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -203,16 +206,15 @@ async fn respond(
             return Ok(sender.send(&answer, &[]).await?);
         }
         Request::Range {
-            pattern,
-            range,
-            every,
-            limit,
-            order,
+            question,
+            bounds,
             consistency,
             timeout_ms,
         } => {
-            let question = reads::range_question(pattern, range, every, limit, order)?;
-            (Read::Range(question), consistency, timeout_ms)
+            question
+                .check()
+                .map_err(|error| WireError::new(ErrorCode::BadRequest, error.to_string()))?;
+            (Read::Range(question, bounds), consistency, timeout_ms)
         }
         Request::Last {
             pattern,
@@ -266,8 +268,10 @@ fn deadline(timeout_ms: u64) -> Instant {
 
 const fn verb(request: &Request) -> &'static str {
     match request {
-        Request::Range { every: None, .. } => "range",
-        Request::Range { .. } => "buckets",
+        Request::Range { question, .. } => match question.rows {
+            RowsAsked::Readings => "range",
+            RowsAsked::Buckets { .. } => "buckets",
+        },
         Request::Last { .. } => "last",
         Request::Series { .. } => "series",
         Request::Write { .. } => "write",

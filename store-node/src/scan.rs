@@ -4,7 +4,8 @@
 //! are copied out ([`crate::state::selection::Selection`]): segments, and what is not sealed; outside it [`merge`] reads the chunks back,
 //! decodes them as the sweep through time reaches them, and joins what overlaps, so that of readings
 //! with the same timestamp the one committed later is seen. What comes out is made into rows
-//! ([`rows`]) or buckets ([`buckets`]) and handed over in bounded parts.
+//! ([`rows`]) or buckets (`buckets`) and handed over in bounded parts; buckets of groups of series are
+//! gathered first (`groups`).
 //!
 //! Nothing is held but what overlaps at one moment of the sweep. Each series is as it was when the scan
 //! came to it: at least as fresh as when the scan began.
@@ -12,48 +13,43 @@
 //! It reads the disk and decodes: run it off the runtime's threads. Freshness, permissions of whole
 //! connections and the wire are [`crate::query`]'s.
 
-pub mod buckets;
+mod buckets;
 pub mod catalogue;
+mod cell;
+mod error;
+mod groups;
+mod limits;
+mod lookback;
 pub mod merge;
+mod pairs;
+pub mod quantiles;
 pub(crate) mod reader;
 pub mod rows;
 pub mod tally;
 
-use std::num::NonZeroU64;
+use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use column_codec::DecodeError;
 use sensor_model::{
-    Bucket, Columns, Pattern, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange,
+    Bucket, Columns, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange,
 };
-use store_wire::message::Order;
-use tokio::time::Instant;
+use store_wire::message::{Order, RangeQuestion, RowsAsked};
+
+pub use error::ScanError;
+pub use limits::Limits;
 
 use crate::segments::library::Library;
-use crate::segments::segment::SegmentError;
 use crate::state::selection::Selection;
-use crate::state::{PayloadError, Payloads, State};
+use crate::state::{Payloads, State};
 
-use buckets::Buckets;
+use buckets::{Asked, Buckets, Gatherer, Parts};
 use catalogue::matching;
+use cell::Needs;
+use groups::Groups;
+use lookback::Lookback;
 use merge::Sweep;
 use reader::Reader;
 use rows::Rows;
-
-/// What is asked about a range.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RangeQuestion {
-    /// Which series.
-    pub pattern: Pattern,
-    /// Which time, half-open; [`ScanError::EmptyRange`] unless it holds an instant.
-    pub range: TimeRange,
-    /// Width of a bucket in ns; `None` asks for the readings themselves.
-    pub every: Option<NonZeroU64>,
-    /// At most so many rows, or buckets, a series.
-    pub limit: Option<u64>,
-    /// In which order of time.
-    pub order: Order,
-}
 
 /// What is scanned: the state, and where the bytes are that it refers to.
 #[derive(Clone, Copy)]
@@ -66,22 +62,18 @@ pub struct Source<'a> {
     pub library: &'a Library,
 }
 
-/// What one scan may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Most rows, or buckets, in all.
-    pub rows_max: u64,
-    /// Most bytes of decoded chunks at one moment, which overlap in time; one chunk is always allowed.
-    pub decoded_bytes_max: usize,
-    /// When it must be done.
-    pub deadline: Instant,
-}
-
 /// A part of an answer, of bounded size.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
     /// What follows is of this series.
     Series(Arc<SeriesDescription>),
+    /// What follows is of these series together: what they share, and how many they are.
+    Group {
+        /// A text for each key asked for, if they have one.
+        key: Vec<Option<String>>,
+        /// How many have readings in the range.
+        series: u64,
+    },
     /// Readings in the order asked for, without a repeated timestamp.
     Rows(Columns),
     /// Buckets in the order asked for.
@@ -95,7 +87,7 @@ pub struct Closed;
 /// How much an answer was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// How many series.
+    /// How many series, or groups.
     pub series: u64,
     /// How many rows, or buckets.
     pub rows: u64,
@@ -103,76 +95,14 @@ pub struct Totals {
     pub truncated: bool,
 }
 
-/// Why a scan ended before its answer was whole.
-#[derive(Debug, thiserror::Error)]
-pub enum ScanError {
-    /// There is no series at the path asked for.
-    #[error("series {path} does not exist")]
-    UnknownSeries {
-        /// The path.
-        path: SeriesPath,
-    },
-    /// The range holds no instant.
-    #[error("the range is empty or reversed: `from` must be before `to`")]
-    EmptyRange,
-    /// The answer has more rows than one may have.
-    #[error(
-        "the answer has more than {rows_max} rows: ask for a shorter range, for buckets, or set a limit"
-    )]
-    TooManyRows {
-        /// The bound.
-        rows_max: u64,
-    },
-    /// More overlaps at one moment than may be held in memory.
-    #[error(
-        "chunks of series {path} that overlap in time take more than {bytes_max} bytes: ask for a shorter range"
-    )]
-    TooMuchOverlap {
-        /// The series.
-        path: SeriesPath,
-        /// The bound.
-        bytes_max: usize,
-    },
-    /// The time allowed ran out.
-    #[error("the scan did not end in the time allowed: ask for less, or allow more")]
-    Deadline,
-    /// Nobody wants the rest.
-    #[error("the answer is not wanted any more")]
-    Closed,
-    /// An entry could not be read back.
-    #[error("readings of series {path} cannot be read back")]
-    Payload {
-        /// The series.
-        path: SeriesPath,
-        /// Why.
-        source: PayloadError,
-    },
-    /// A segment could not be read: another replica may have it whole.
-    #[error("sealed readings of series {path} cannot be read")]
-    Segment {
-        /// The series.
-        path: SeriesPath,
-        /// Why.
-        source: SegmentError,
-    },
-    /// A chunk is not what was applied.
-    #[error("a chunk of series {path} is damaged")]
-    Chunk {
-        /// The series.
-        path: SeriesPath,
-        /// What is wrong with it.
-        source: DecodeError,
-    },
-}
-
 /// Where what a scan finds in one series goes, in the order asked for.
 pub(crate) trait Taker {
-    /// Whether statistics will do in place of readings, for readings between these times (inclusive).
+    /// Whether statistics may do in place of readings, for readings between these times (inclusive).
     fn takes_statistics(&self, first: i64, last: i64) -> bool;
     /// Takes the readings from `from` (inclusive) to `to` (exclusive).
     fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError>;
-    /// Takes readings that all lie in one bucket.
-    fn statistics(&mut self, statistics: Statistics) -> Result<Flow, ScanError>;
+    /// Takes readings by their statistics; `None` if they must be looked at after all.
+    fn statistics(&mut self, statistics: &Statistics) -> Result<Option<Flow>, ScanError>;
     /// Hands over what is left.
     fn finish(&mut self) -> Result<(), ScanError>;
 }
@@ -198,51 +128,184 @@ pub fn range(
     limits: &Limits,
     sink: &mut dyn FnMut(Part) -> Result<(), Closed>,
 ) -> Result<Totals, ScanError> {
-    if question.range.from >= question.range.to {
-        return Err(ScanError::EmptyRange);
-    }
+    question.check()?;
     let mut output = Output {
         sink,
         limits,
         totals: Totals::default(),
         unannounced: None,
     };
-    let is_literal = question.pattern.is_literal();
-    let state = source.state;
-    matching(state, &question.pattern, visible, limits, &mut |series| {
-        for (id, description) in series {
-            let selection = read(state).select(id, question.range);
-            output.unannounced = Some(Arc::clone(&description));
-            if is_literal {
-                output.announce()?;
-            }
-            if let Some(selection) = selection {
-                let reader = Reader {
-                    payloads: source.payloads,
-                    library: source.library,
-                    id,
-                    series: &description,
-                };
-                scan_series(reader, question, selection, &mut output)?;
+    let mut groups = match &question.rows {
+        RowsAsked::Buckets { by: Some(keys), .. } => Some(Groups::new(keys, limits)),
+        _ => None,
+    };
+    let patterns = &question.patterns;
+    matching(source.state, patterns, visible, limits, &mut |series| {
+        for (id, series) in series {
+            let Some(scope) = Scope::of(question, &series.path) else {
+                continue;
+            };
+            let one = OneSeries { id, series, scope };
+            match &mut groups {
+                None => one.scan(source, question, &mut output)?,
+                Some(groups) => one.gather(source, question, limits, groups)?,
             }
         }
         Ok(())
     })?;
+    if let (Some(groups), RowsAsked::Buckets { aggregates, .. }) = (groups, &question.rows) {
+        groups.hand_over(aggregates, question.order, question.limit, &mut output)?;
+    }
     Ok(output.totals)
 }
 
-fn scan_series(
-    reader: Reader<'_>,
-    question: &RangeQuestion,
-    selection: Selection,
-    output: &mut Output<'_>,
-) -> Result<(), ScanError> {
-    let kind = reader.series.kind;
-    let (range, order, limits) = (question.range, question.order, output.limits);
-    let sweep = Sweep::new(reader, range, order, selection, limits);
-    match question.every {
-        None => sweep.run(&mut Rows::new(kind, question.limit, output)),
-        Some(every) => sweep.run(&mut Buckets::new(every, question, output)),
+/// How much of a series is asked for.
+#[derive(Clone, Copy)]
+struct Scope {
+    range: TimeRange,
+    limit: Option<u64>,
+}
+
+impl Scope {
+    /// `None` for a series before the one at which the answer goes on.
+    fn of(question: &RangeQuestion, path: &SeriesPath) -> Option<Self> {
+        let whole = Self {
+            range: question.range,
+            limit: question.limit,
+        };
+        let Some(resume) = &question.resume else {
+            return Some(whole);
+        };
+        match path.cmp(&resume.path) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(Self {
+                range: resume.range,
+                limit: resume.limit,
+            }),
+            Ordering::Greater => Some(whole),
+        }
+    }
+}
+
+/// A series of an answer.
+struct OneSeries {
+    id: SeriesId,
+    series: Arc<SeriesDescription>,
+    scope: Scope,
+}
+
+impl OneSeries {
+    /// Makes rows or buckets of the series itself.
+    fn scan(
+        self,
+        source: Source<'_>,
+        question: &RangeQuestion,
+        output: &mut Output<'_>,
+    ) -> Result<(), ScanError> {
+        output.open(Part::Series(Arc::clone(&self.series)));
+        let path = self.series.path.as_str();
+        if question
+            .patterns
+            .iter()
+            .any(|pattern| pattern.as_str() == path)
+        {
+            output.announce()?;
+        }
+        match &question.rows {
+            RowsAsked::Readings => {
+                let filter = question.filter.as_ref();
+                let (limits, kind, limit) = (output.limits, self.series.kind, self.scope.limit);
+                let mut rows = Rows::new(kind, limit, filter, output);
+                let selection = read(source.state).select(self.id, self.scope.range);
+                self.sweep(source, question.order, selection, limits, &mut rows)
+            }
+            RowsAsked::Buckets { aggregates, .. } => {
+                let limits = output.limits;
+                let mut parts = Parts::new(aggregates, output);
+                self.cut(source, question, question.order, limits, &mut parts)
+            }
+        }
+    }
+
+    /// Adds buckets of the series to those of its group.
+    fn gather(
+        self,
+        source: Source<'_>,
+        question: &RangeQuestion,
+        limits: &Limits,
+        groups: &mut Groups<'_>,
+    ) -> Result<(), ScanError> {
+        let mut member = groups.member(&self.series);
+        // All of each series, in one order, so that groups are the same whatever is asked of them.
+        let whole = Self {
+            scope: Scope {
+                limit: None,
+                ..self.scope
+            },
+            ..self
+        };
+        whole.cut(source, question, Order::Ascending, limits, &mut member)
+    }
+
+    /// Cuts the series into buckets.
+    fn cut(
+        &self,
+        source: Source<'_>,
+        question: &RangeQuestion,
+        order: Order,
+        limits: &Limits,
+        gatherer: &mut dyn Gatherer,
+    ) -> Result<(), ScanError> {
+        let RowsAsked::Buckets {
+            grid, aggregates, ..
+        } = &question.rows
+        else {
+            return Ok(());
+        };
+        let Scope { range, limit } = self.scope;
+        let (needs, filter) = (Needs::of(aggregates), question.filter.as_ref());
+        let earlier = lookback::before(range.from);
+        let is_wanted = needs.before && earlier.from < earlier.to;
+        let (selection, before) = {
+            let state = read(source.state);
+            let before = is_wanted.then(|| state.select(self.id, earlier));
+            (state.select(self.id, range), before.flatten())
+        };
+        let lookback = Lookback::new(self.reader(source), range.from, filter, limits, before);
+        let asked = Asked {
+            grid,
+            needs,
+            range,
+            order,
+            limit,
+            filter,
+        };
+        let mut buckets = Buckets::new(asked, lookback, gatherer);
+        self.sweep(source, order, selection, limits, &mut buckets)
+    }
+
+    fn sweep(
+        &self,
+        source: Source<'_>,
+        order: Order,
+        selection: Option<Selection>,
+        limits: &Limits,
+        taker: &mut dyn Taker,
+    ) -> Result<(), ScanError> {
+        let Some(selection) = selection else {
+            return Ok(());
+        };
+        let range = self.scope.range;
+        Sweep::new(self.reader(source), range, order, selection, limits).run(taker)
+    }
+
+    fn reader<'a>(&'a self, source: Source<'a>) -> Reader<'a> {
+        Reader {
+            payloads: source.payloads,
+            library: source.library,
+            id: self.id,
+            series: &self.series,
+        }
     }
 }
 
@@ -251,13 +314,18 @@ pub(crate) struct Output<'a> {
     sink: &'a mut dyn FnMut(Part) -> Result<(), Closed>,
     limits: &'a Limits,
     totals: Totals,
-    unannounced: Option<Arc<SeriesDescription>>,
+    unannounced: Option<Part>,
 }
 
 impl Output<'_> {
+    /// Begins a series or a group, which is handed over before its first part.
+    pub(crate) fn open(&mut self, head: Part) {
+        self.unannounced = Some(head);
+    }
+
     /// Hands over `rows` rows or buckets.
     pub(crate) fn part(&mut self, part: Part, rows: usize) -> Result<(), ScanError> {
-        self.limits.check_deadline()?;
+        self.limits.check()?;
         self.announce()?;
         self.totals.rows += rows as u64;
         if self.totals.rows > self.limits.rows_max {
@@ -273,21 +341,11 @@ impl Output<'_> {
     }
 
     fn announce(&mut self) -> Result<(), ScanError> {
-        if let Some(series) = self.unannounced.take() {
+        if let Some(head) = self.unannounced.take() {
             self.totals.series += 1;
-            (self.sink)(Part::Series(series)).map_err(|Closed| ScanError::Closed)?;
+            (self.sink)(head).map_err(|Closed| ScanError::Closed)?;
         }
         Ok(())
-    }
-}
-
-impl Limits {
-    pub(crate) fn check_deadline(&self) -> Result<(), ScanError> {
-        if Instant::now() < self.deadline {
-            Ok(())
-        } else {
-            Err(ScanError::Deadline)
-        }
     }
 }
 

@@ -7,8 +7,12 @@
 //! Read [`path`], [`value`] and [`statistics`] first: a series is named by a path, holds readings of
 //! one kind, and is summarised by statistics wherever a run of its readings is kept.
 
+pub mod aggregate;
 pub mod columns;
 pub mod duration;
+pub mod filter;
+pub mod grid;
+pub mod grouping;
 pub mod path;
 pub mod pattern;
 pub mod query;
@@ -18,10 +22,14 @@ pub mod statistics;
 pub mod time;
 pub mod value;
 
+pub use aggregate::{Aggregate, Percentile};
 pub use columns::{Columns, Values};
+pub use filter::Filter;
+pub use grid::{Grid, Stretch};
+pub use grouping::GroupKey;
 pub use path::{PathError, SeriesPath};
 pub use pattern::{Pattern, PatternError};
-pub use query::{Aggregate, Consistency, Token};
+pub use query::{Consistency, Token};
 pub use series::{Attributes, SeriesDescription, SeriesId, Unit, UnitError};
 pub use size::ByteSize;
 pub use statistics::{Bucket, Statistics, Sum};

@@ -1,4 +1,4 @@
-//! The words of a question: aggregates, consistency, and the token of a write.
+//! The words of a question: consistency, and the token of a write.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,38 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::{format_duration, parse_duration};
 use crate::path::shortened;
-use crate::statistics::Statistics;
-use crate::value::Value;
-
-/// How the readings of a bucket become one value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Aggregate {
-    /// Arithmetic mean of the values.
-    Mean,
-    /// Smallest value.
-    Min,
-    /// Largest value.
-    Max,
-    /// Sum of the values.
-    Sum,
-    /// Number of readings.
-    Count,
-    /// Value of the earliest reading.
-    First,
-    /// Value of the latest reading.
-    Last,
-}
 
 /// A word of a question that is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
-    /// Not an aggregate.
-    #[error("{text:?} is not an aggregate: use mean, min, max, sum, count, first or last")]
-    UnknownAggregate {
-        /// The refused text.
-        text: String,
-    },
     /// Not a consistency level.
     #[error(
         "{text:?} is not a consistency: use any, max-staleness=DURATION, at-least=TOKEN or linearizable"
@@ -54,74 +26,6 @@ pub enum QueryError {
         /// The refused text.
         text: String,
     },
-}
-
-impl Aggregate {
-    /// Every aggregate, in the order help lists them.
-    pub const ALL: [Self; 7] = [
-        Self::Mean,
-        Self::Min,
-        Self::Max,
-        Self::Sum,
-        Self::Count,
-        Self::First,
-        Self::Last,
-    ];
-
-    /// The aggregate's name on a command line, in a URL and as a column.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Min => "min",
-            Self::Max => "max",
-            Self::Sum => "sum",
-            Self::Count => "count",
-            Self::First => "first",
-            Self::Last => "last",
-        }
-    }
-
-    /// The aggregate of a run of readings. `None` where text has none.
-    ///
-    /// Min, max, first and last keep the series' kind; mean is `f64`; a sum of integers is `i64`
-    /// while it fits, `f64` beyond.
-    pub fn of(self, statistics: &Statistics) -> Option<Value> {
-        use crate::statistics::Sum;
-        match self {
-            Self::Mean => statistics.mean().map(Value::F64),
-            Self::Min => statistics.min.clone(),
-            Self::Max => statistics.max.clone(),
-            Self::Sum => match statistics.sum {
-                Sum::I64(sum) => match i64::try_from(sum) {
-                    Ok(sum) => Some(Value::I64(sum)),
-                    Err(_) => statistics.sum.as_f64().map(Value::F64),
-                },
-                sum => sum.as_f64().map(Value::F64),
-            },
-            Self::Count => i64::try_from(statistics.count).ok().map(Value::I64),
-            Self::First => Some(statistics.first.value.clone()),
-            Self::Last => Some(statistics.last.value.clone()),
-        }
-    }
-}
-
-impl fmt::Display for Aggregate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Aggregate {
-    type Err = QueryError;
-
-    fn from_str(text: &str) -> Result<Self, QueryError> {
-        Self::ALL
-            .into_iter()
-            .find(|aggregate| aggregate.as_str() == text)
-            .ok_or_else(|| QueryError::UnknownAggregate {
-                text: shortened(text),
-            })
-    }
 }
 
 /// Names the position of a committed write: a read at least as late as it sees the write.
@@ -222,13 +126,5 @@ mod tests {
         ] {
             assert!(bad.parse::<Consistency>().is_err(), "{bad:?} was accepted");
         }
-    }
-
-    #[test]
-    fn every_aggregate_reads_back_as_printed() {
-        for aggregate in Aggregate::ALL {
-            assert_eq!(aggregate.as_str().parse(), Ok(aggregate));
-        }
-        assert!("median".parse::<Aggregate>().is_err());
     }
 }

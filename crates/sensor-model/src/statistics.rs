@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::Columns;
 use crate::time::Timestamp;
-use crate::value::{Reading, Value};
+use crate::value::{Kind, Reading, Value};
 
 /// The sum of a run of values, exact for integers and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,13 +34,13 @@ pub struct Statistics {
     pub sum: Sum,
 }
 
-/// An interval of time with the statistics of the readings inside it.
+/// What was asked of an interval of time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bucket {
-    /// Where the interval starts; its width is the question's `every`.
+    /// Where the interval starts. One without readings is not made.
     pub start: Timestamp,
-    /// Statistics of the readings inside; a bucket without readings is not made.
-    pub statistics: Statistics,
+    /// One value for each aggregate asked for; `None` where there is none.
+    pub values: Vec<Option<Value>>,
 }
 
 impl Sum {
@@ -54,6 +54,30 @@ impl Sum {
             Self::F64(sum) => Some(sum),
             Self::I64(sum) => Some(sum as f64),
             Self::None => None,
+        }
+    }
+
+    /// The sum as a value: an integer while it fits, a float beyond. `None` for text.
+    pub fn value(self) -> Option<Value> {
+        match self {
+            Self::I64(sum) => match i64::try_from(sum) {
+                Ok(sum) => Some(Value::I64(sum)),
+                Err(_) => self.as_f64().map(Value::F64),
+            },
+            sum => sum.as_f64().map(Value::F64),
+        }
+    }
+
+    /// Both sums in one, of any kinds: what text has not adds nothing.
+    #[must_use]
+    pub fn joined(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::I64(a), Self::I64(b)) => Self::I64(a + b),
+            (Self::None, sum) | (sum, Self::None) => sum,
+            (a, b) => match (a.as_f64(), b.as_f64()) {
+                (Some(a), Some(b)) => Self::F64(a + b),
+                _ => Self::None,
+            },
         }
     }
 
@@ -143,6 +167,22 @@ impl Statistics {
         };
     }
 
+    /// Counts the readings of another series in: their times may be the same as those of this one,
+    /// and their kind another. Of readings with equal times this one's stands as `first` and the
+    /// other's as `last`; of equal values, this one's stays.
+    pub fn join(&mut self, other: &Self) {
+        self.count += other.count;
+        if other.first.timestamp < self.first.timestamp {
+            self.first = other.first.clone();
+        }
+        if other.last.timestamp >= self.last.timestamp {
+            self.last = other.last.clone();
+        }
+        join_extreme(&mut self.min, &other.min, std::cmp::Ordering::Less);
+        join_extreme(&mut self.max, &other.max, std::cmp::Ordering::Greater);
+        self.sum = self.sum.joined(other.sum);
+    }
+
     /// The mean of the values. `None` for text.
     #[expect(
         clippy::cast_precision_loss,
@@ -150,6 +190,24 @@ impl Statistics {
     )]
     pub fn mean(&self) -> Option<f64> {
         self.sum.as_f64().map(|sum| sum / self.count as f64)
+    }
+}
+
+/// Replaces `kept` by `other` where that compares to it as `wanted`, as numbers.
+fn join_extreme(kept: &mut Option<Value>, other: &Option<Value>, wanted: std::cmp::Ordering) {
+    let Some(value) = other else { return };
+    let is_wanted = match kept {
+        None => true,
+        Some(Value::I64(current)) if value.kind() == Kind::I64 => {
+            matches!(value, Value::I64(value) if value.cmp(current) == wanted)
+        }
+        Some(current) => match (value.as_f64(), current.as_f64()) {
+            (Some(value), Some(current)) => value.total_cmp(&current) == wanted,
+            _ => false,
+        },
+    };
+    if is_wanted {
+        *kept = Some(value.clone());
     }
 }
 

@@ -154,17 +154,22 @@ fn calendar(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.to_utc());
     }
+    without_zone(text).map(|time| time.and_utc())
+}
+
+/// Reads a date, or a date and a time, that name no zone.
+pub fn without_zone(text: &str) -> Option<NaiveDateTime> {
     for format in [
         "%Y-%m-%dT%H:%M:%S%.f",
         "%Y-%m-%d %H:%M:%S%.f",
         "%Y-%m-%dT%H:%M",
     ] {
         if let Ok(time) = NaiveDateTime::parse_from_str(text, format) {
-            return Some(time.and_utc());
+            return Some(time);
         }
     }
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
-    Some(date.and_time(NaiveTime::MIN).and_utc())
+    Some(date.and_time(NaiveTime::MIN))
 }
 
 impl fmt::Display for Timestamp {

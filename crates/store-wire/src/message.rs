@@ -7,12 +7,17 @@
 mod cluster;
 mod ingest;
 mod query;
+mod range;
 mod status;
 mod upkeep;
 
 pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
-pub use query::{Freshness, Order, Request, Response, SeriesInfo};
+pub use query::{Bounds, Freshness, Request, Response, SeriesInfo};
+pub use range::{
+    AGGREGATES_MAX, GROUP_KEYS_MAX, Order, PATTERNS_MAX, RangeQuestion, RangeQuestionError, Resume,
+    RowsAsked,
+};
 pub use status::{DamagedSegment, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
 pub use upkeep::{Intent, Overdue, RetentionRequest, RetentionRule};
 

@@ -2,19 +2,20 @@
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use sensor_model::ByteSize;
 use store_wire::message::Freshness;
 
 use crate::api::problem::Problem;
 use crate::failure::UsageError;
 use crate::format::Format;
 use crate::format::time_text::TimeStyle;
-use crate::question::{Terms, parse_span};
+use crate::question::{Terms, parse_count, parse_span};
 
 /// Parameters every read takes.
 const COMMON: [&str; 6] = ["match", "consistency", "node", "timeout", "format", "time"];
 
-/// The query parameters of a request. None is unknown, none is given twice, and an empty one counts
-/// as not given.
+/// The query parameters of a request. None is unknown, none but those that may be is given twice, and
+/// an empty one counts as not given.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
@@ -29,11 +30,9 @@ impl Parameters {
                 let reason = format!("unknown parameter: use {}", names.join(", "));
                 return Err(UsageError::new(shortened(name), reason));
             }
-            if pairs
-                .iter()
-                .take(position)
-                .any(|(earlier, _)| earlier == name)
-            {
+            let mut earlier = pairs.iter().take(position);
+            let may_repeat = name == "match" && own.contains(&"every");
+            if !may_repeat && earlier.any(|(earlier, _)| earlier == name) {
                 return Err(UsageError::new(name.as_str(), "given twice: give it once"));
             }
         }
@@ -48,8 +47,17 @@ impl Parameters {
             .filter(|value| !value.is_empty())
     }
 
+    /// The values of `name`, in their order.
+    pub(crate) fn texts(&self, name: &str) -> Vec<&str> {
+        let found = self.0.iter().filter(|(known, _)| known == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+            .collect()
+    }
+
     /// The terms asked for, with `default` for what is not said. A request cannot allow itself more
-    /// time than the service does.
+    /// time, rows or bytes than the service does.
     pub(crate) fn terms(&self, default: &Terms) -> Result<Terms, UsageError> {
         let mut terms = *default;
         if let Some(text) = self.text("consistency") {
@@ -65,6 +73,17 @@ impl Parameters {
         }
         if let Some(text) = self.text("timeout") {
             terms.timeout = parse_span("timeout", text)?.min(default.timeout);
+        }
+        if let Some(text) = self.text("max-rows") {
+            let rows = parse_count("max-rows", text)?;
+            terms.bounds.rows = Some(rows.min(default.bounds.rows.unwrap_or(rows)));
+        }
+        if let Some(text) = self.text("max-bytes") {
+            let bytes: ByteSize = text
+                .parse()
+                .map_err(|error| UsageError::new("max-bytes", error))?;
+            let ByteSize(bytes) = bytes;
+            terms.bounds.bytes = Some(bytes.min(default.bounds.bytes.unwrap_or(bytes)));
         }
         Ok(terms)
     }

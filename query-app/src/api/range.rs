@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -14,10 +14,29 @@ use crate::api::parameters::{Parameters, content_type, freshness_headers};
 use crate::api::problem::Problem;
 use crate::client::answer::RangeAnswer;
 use crate::failure::{Failure, UsageError};
-use crate::format::{RangeFormat, range_format};
+use crate::format::{Format, RangeFormat, range_format};
 use crate::question::{RangeQuestion, RangeTexts};
 
-const PARAMETERS: [&str; 7] = ["from", "to", "every", "agg", "fill", "limit", "order"];
+const PARAMETERS: [&str; 15] = [
+    "from",
+    "to",
+    "every",
+    "tz",
+    "agg",
+    "fill",
+    "fill-max",
+    "by",
+    "where",
+    "limit",
+    "order",
+    "page",
+    "cursor",
+    "max-rows",
+    "max-bytes",
+];
+
+/// Most rows of a page: they are held until the page is whole, as its headers say where it goes on.
+const PAGE_ROWS_MAX: u64 = 100_000;
 
 pub(super) async fn range(
     State(state): State<ApiState>,
@@ -26,16 +45,26 @@ pub(super) async fn range(
 ) -> Result<Response, Problem> {
     let parameters = Parameters::parse(&uri, &PARAMETERS)?;
     let texts = RangeTexts {
-        pattern: parameters.text("match"),
+        patterns: parameters.texts("match"),
         from: parameters.text("from"),
         to: parameters.text("to"),
         every: parameters.text("every"),
         agg: parameters.text("agg"),
         fill: parameters.text("fill"),
+        tz: parameters.text("tz"),
+        fill_max: parameters.text("fill-max"),
+        by: parameters.text("by"),
+        filter: parameters.text("where"),
         limit: parameters.text("limit"),
+        page: parameters.text("page"),
+        cursor: parameters.text("cursor"),
         order: parse_order(parameters.text("order"))?,
     };
     let question = RangeQuestion::parse(&texts, state.client.now())?;
+    if question.page.rows.is_some_and(|rows| rows > PAGE_ROWS_MAX) {
+        let reason = format!("a page has at most {PAGE_ROWS_MAX} rows");
+        return Err(UsageError::new("page", reason).into());
+    }
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
     let format = parameters.format(&headers)?;
@@ -47,6 +76,9 @@ pub(super) async fn range(
         format: range_format(format, &question, freshness, style),
         state: PiecesState::Begin,
     };
+    if question.page.rows.is_some() {
+        return whole_page(pieces, format).await;
+    }
     // Until the first piece is there, a failure can still be answered properly.
     let first = pieces.next().await?.unwrap_or_default();
     let rest = stream::unfold(pieces, |mut pieces| async move {
@@ -60,6 +92,23 @@ pub(super) async fn range(
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let content = [(header::CONTENT_TYPE, content_type(format))];
     Ok((content, freshness_headers(&freshness), body).into_response())
+}
+
+/// A page as a whole, with where it goes on in the header `tidemark-next`.
+async fn whole_page(mut pieces: Pieces, format: Format) -> Result<Response, Problem> {
+    let mut body = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        body.extend_from_slice(&piece);
+    }
+    let mut headers = freshness_headers(&pieces.answer.freshness());
+    let next = pieces.answer.summary().and_then(|summary| summary.next);
+    if let Some(next) = next {
+        let value = HeaderValue::from_str(&next.to_string())
+            .expect("the digits of a cursor are legal in a header");
+        headers.insert(HeaderName::from_static("tidemark-next"), value);
+    }
+    let content = [(header::CONTENT_TYPE, content_type(format))];
+    Ok((content, headers, body).into_response())
 }
 
 fn parse_order(text: Option<&str>) -> Result<Order, UsageError> {

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use sensor_model::Consistency;
+use sensor_model::{ByteSize, Consistency};
+use store_wire::message::Bounds;
 
 use crate::cli::CommandError;
 use crate::client::Client;
 use crate::client::targets::Targets;
 use crate::failure::UsageError;
 use crate::format::Format;
-use crate::question::{Terms, parse_span};
+use crate::question::{Terms, parse_count, parse_span};
 
 /// Whom to ask, on which terms, and how to write the answer.
 #[derive(Debug, Args)]
@@ -57,6 +58,12 @@ pub(crate) struct CommonFlags {
         default_value = "10s"
     )]
     timeout: String,
+    /// Most rows that a node may answer a range with; a node has a bound of its own
+    #[arg(long, global = true, env = "TIDEMARK_MAX_ROWS", value_name = "N")]
+    max_rows: Option<String>,
+    /// Most bytes of readings that a node may decode for a range, such as 256MiB
+    #[arg(long, global = true, env = "TIDEMARK_MAX_BYTES", value_name = "SIZE")]
+    max_bytes: Option<ByteSize>,
 }
 
 /// The same, checked.
@@ -81,6 +88,14 @@ impl CommonFlags {
                 consistency: self.consistency,
                 node: self.node,
                 timeout: parse_span("timeout", &self.timeout)?,
+                bounds: Bounds {
+                    rows: self
+                        .max_rows
+                        .as_deref()
+                        .map(|text| parse_count("max-rows", text))
+                        .transpose()?,
+                    bytes: self.max_bytes.map(|ByteSize(bytes)| bytes),
+                },
             },
             format: self.format,
         })

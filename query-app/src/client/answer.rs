@@ -5,30 +5,42 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::StreamExt;
-use sensor_model::{Columns, Kind, Reading, SeriesDescription, Token};
+use sensor_model::{Bucket, Columns, Kind, Reading, SeriesDescription, Token};
 use store_wire::message::{ErrorCode, Freshness, Response, SeriesInfo};
 
+use crate::client::pages::{Paged, Pager};
 use crate::client::rows::decode_rows;
 use crate::failure::Failure;
 use crate::link::{Frame, Frames, LinkError};
-use crate::shape::{BucketRow, Shaper};
+use crate::question::cursor::Place;
+use crate::question::{Cursor, RangeQuestion};
+use crate::shape::Shaper;
 
 /// One part of the answer to a range. Series come in order of their paths, rows in order of time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
     /// Opens a series; its rows follow.
     Series(SeriesDescription),
+    /// Opens a group of series; its buckets follow.
+    Group {
+        /// What they share, a text for each key asked for, if they have one.
+        key: Vec<Option<String>>,
+        /// How many series there are.
+        series: u64,
+    },
     /// Readings of the open series; never empty.
     Readings(Columns),
-    /// Buckets of the open series; never empty.
-    Buckets(Vec<BucketRow>),
+    /// Buckets of the open series or group; never empty.
+    Buckets(Vec<Bucket>),
 }
 
 /// What is known when an answer is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Summary {
     /// Whether a limit cut rows off.
     pub truncated: bool,
+    /// Where to go on, when there is more than the page has.
+    pub next: Option<Cursor>,
 }
 
 /// The latest reading of each series, ordered by path.
@@ -67,8 +79,13 @@ pub struct RangeAnswer {
     kind: Option<Kind>,
     /// Parts that are ready.
     ready: VecDeque<Part>,
-    /// A series head that waits until the rows of the series before it are taken.
-    next_series: Option<SeriesDescription>,
+    /// A head that waits until the rows of the series before it are taken.
+    next_series: Option<Part>,
+    /// Where the answer goes on.
+    resumed: Option<Cursor>,
+    /// Whether the buckets that come are of a group that was given before.
+    is_passed_over: bool,
+    pager: Option<Pager>,
     summary: Option<Summary>,
 }
 
@@ -141,8 +158,18 @@ impl RangeAnswer {
             kind: None,
             ready: VecDeque::new(),
             next_series: None,
+            resumed: None,
+            is_passed_over: false,
+            pager: None,
             summary: None,
         }
+    }
+
+    /// The same answer as one page of `question`.
+    pub(crate) fn paged(mut self, question: &RangeQuestion) -> Self {
+        self.resumed = question.page.cursor.clone();
+        self.pager = Pager::new(question, self.freshness.applied);
+        self
     }
 
     /// Which replica answers, and how fresh it is.
@@ -158,6 +185,44 @@ impl RangeAnswer {
     /// The answer was cut: what came before is not the whole answer. Nothing may be asked of it again.
     pub async fn next(&mut self) -> Result<Option<Part>, Failure> {
         loop {
+            let Some(part) = self.next_part().await? else {
+                return Ok(None);
+            };
+            let Some(pager) = &mut self.pager else {
+                return Ok(Some(part));
+            };
+            let is_cut = pager.would_cut(&part);
+            match pager.take(part) {
+                Paged::Part(part) => {
+                    if is_cut {
+                        let next = pager.cursor();
+                        self.end_page(next);
+                    }
+                    return Ok(Some(part));
+                }
+                Paged::Nothing => {}
+                Paged::More(next) => {
+                    self.end_page(next);
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// The page is full: the store is told to stop, and nothing more is given.
+    fn end_page(&mut self, next: Option<Cursor>) {
+        self.frames.frames = futures::stream::empty().boxed();
+        self.shaper = None;
+        self.ready.clear();
+        self.next_series = None;
+        self.summary = Some(Summary {
+            truncated: false,
+            next,
+        });
+    }
+
+    async fn next_part(&mut self) -> Result<Option<Part>, Failure> {
+        loop {
             if let Some(part) = self.take_ready() {
                 return Ok(Some(part));
             }
@@ -172,8 +237,9 @@ impl RangeAnswer {
     /// What is known at the end; `None` before [`RangeAnswer::next`] has returned `None`.
     pub fn summary(&self) -> Option<Summary> {
         let is_cut = self.shaper.as_ref().is_some_and(Shaper::is_cut);
-        self.summary.map(|summary| Summary {
+        self.summary.clone().map(|summary| Summary {
             truncated: summary.truncated || is_cut,
+            ..summary
         })
     }
 
@@ -187,31 +253,52 @@ impl RangeAnswer {
                 return Some(Part::Buckets(rows));
             }
         }
-        let series = self.next_series.take()?;
+        let head = self.next_series.take()?;
         if let Some(shaper) = &mut self.shaper {
             shaper.begin_series();
+            if let (Some(cursor), Some(place)) = (&self.resumed, place_of(&head))
+                && cursor.at == place
+            {
+                shaper.pass_over(cursor.through, cursor.rows);
+            }
         }
-        Some(Part::Series(series))
+        Some(head)
     }
 
     fn accept(&mut self, frame: &Frame) -> Result<(), Failure> {
         match (&frame.response, self.kind, &mut self.shaper) {
             (Response::SeriesHead { series }, _, _) => {
                 self.kind = Some(series.kind);
+                self.is_passed_over = false;
                 self.end_series();
-                self.next_series = Some(series.clone());
+                self.next_series = Some(Part::Series(series.clone()));
             }
+            (Response::GroupHead { key, series }, _, Some(_)) => {
+                // Groups are computed anew: those before the one to go on with were given.
+                let place = Place::Group(key.clone());
+                let resumed = self.resumed.as_ref();
+                self.is_passed_over = resumed.is_some_and(|cursor| place < cursor.at);
+                self.end_series();
+                if !self.is_passed_over {
+                    let (key, series) = (key.clone(), *series);
+                    self.next_series = Some(Part::Group { key, series });
+                }
+            }
+            (Response::Buckets { .. }, _, Some(_)) if self.is_passed_over => {}
             (Response::Rows { count }, Some(kind), None) => {
                 let columns = decode_rows(kind, *count, frame, &self.frames.address)?;
                 if !columns.is_empty() {
                     self.ready.push_back(Part::Readings(columns));
                 }
             }
-            (Response::Buckets { buckets }, Some(_), Some(shaper)) => shaper.push(buckets),
+            (Response::Buckets { buckets }, _, Some(shaper)) => shaper.push(buckets),
             (Response::End { truncated, .. }, _, _) => {
                 let truncated = *truncated;
                 self.end_series();
-                self.summary = Some(Summary { truncated });
+                self.summary = Some(Summary {
+                    truncated,
+                    next: None,
+                });
             }
             _ => return Err(out_of_place(&self.frames.address, frame)),
         }
@@ -222,5 +309,14 @@ impl RangeAnswer {
         if let Some(shaper) = &mut self.shaper {
             shaper.end_series();
         }
+    }
+}
+
+/// What a head opens.
+pub(crate) fn place_of(head: &Part) -> Option<Place> {
+    match head {
+        Part::Series(series) => Some(Place::Series(series.path.clone())),
+        Part::Group { key, .. } => Some(Place::Group(key.clone())),
+        Part::Readings(_) | Part::Buckets(_) => None,
     }
 }

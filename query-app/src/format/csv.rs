@@ -2,17 +2,18 @@
 //!
 //! A missing value is an empty field, an empty text a quoted one, so that the two read back apart.
 
-use sensor_model::{SeriesPath, Value};
+use sensor_model::Value;
 
 use crate::client::answer::{Part, Summary};
 use crate::format::time_text::{TimeStyle, TimeText, write_display};
 use crate::format::{FormatError, RangeColumns, RangeFormat};
 
-/// `series,timestamp,value`, or `series,bucket_start,AGG…`.
+/// `series,timestamp,value`, or `series,bucket_start,AGG…`; for groups a column a key in place of `series`.
 pub struct CsvRange {
     columns: RangeColumns,
     times: TimeText,
-    path: Option<SeriesPath>,
+    /// `plant/a,` of the open series.
+    prefix: Vec<u8>,
 }
 
 impl CsvRange {
@@ -20,14 +21,17 @@ impl CsvRange {
         Self {
             columns,
             times: TimeText::new(style),
-            path: None,
+            prefix: Vec::new(),
         }
     }
 }
 
 impl RangeFormat for CsvRange {
     fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"series,");
+        for head in &self.columns.heads {
+            write_field(head, out);
+            out.push(b',');
+        }
         out.extend_from_slice(self.columns.time.as_bytes());
         for value in &self.columns.values {
             out.push(b',');
@@ -37,13 +41,24 @@ impl RangeFormat for CsvRange {
     }
 
     fn part(&mut self, part: &Part, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        let path = self.path.as_ref().map_or("", SeriesPath::as_str).as_bytes();
         match part {
-            Part::Series(series) => self.path = Some(series.path.clone()),
+            Part::Series(series) => {
+                self.prefix = series.path.as_str().into();
+                self.prefix.push(b',');
+            }
+            Part::Group { key, .. } => {
+                self.prefix.clear();
+                for text in key {
+                    // A key that the group has not is an empty field, as any missing value.
+                    if let Some(text) = text {
+                        write_field(text, &mut self.prefix);
+                    }
+                    self.prefix.push(b',');
+                }
+            }
             Part::Readings(columns) => {
                 for reading in columns.readings() {
-                    out.extend_from_slice(path);
-                    out.push(b',');
+                    out.extend_from_slice(&self.prefix);
                     self.times.write(reading.timestamp, out);
                     out.push(b',');
                     write_value(Some(&reading.value), out);
@@ -52,8 +67,7 @@ impl RangeFormat for CsvRange {
             }
             Part::Buckets(rows) => {
                 for row in rows {
-                    out.extend_from_slice(path);
-                    out.push(b',');
+                    out.extend_from_slice(&self.prefix);
                     self.times.write(row.start, out);
                     for value in &row.values {
                         out.push(b',');
@@ -99,7 +113,7 @@ pub(crate) fn write_field(text: &str, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sensor_model::{Columns, Kind, SeriesDescription, Timestamp, Values};
+    use sensor_model::{Columns, Kind, SeriesDescription, SeriesPath, Timestamp, Values};
 
     use super::*;
     use crate::format::columns_of;

@@ -3,14 +3,13 @@
 //! Numbers are written as exact text: integers of 64 bits whole, floats in the shortest form that
 //! reads back. What JSON cannot say (an infinite sum) is `null`.
 
-use sensor_model::{Aggregate, Columns, SeriesDescription, Value};
+use sensor_model::{Aggregate, Bucket, Columns, GroupKey, Kind, SeriesDescription, Value};
 use store_wire::message::Freshness;
 
 use crate::client::answer::{Part, Summary};
 use crate::format::time_text::{TimeStyle, TimeText, write_display};
 use crate::format::{FormatError, RangeFormat};
-use crate::question::Rows;
-use crate::shape::BucketRow;
+use crate::question::{Buckets, Rows};
 
 /// Most rows of one series that are held at once: times and values are two arrays, and the second
 /// can only be written when the first is whole.
@@ -27,9 +26,9 @@ pub struct JsonRange {
 }
 
 struct OpenSeries {
-    description: SeriesDescription,
+    head: Part,
     readings: Columns,
-    buckets: Vec<BucketRow>,
+    buckets: Vec<Bucket>,
 }
 
 impl JsonRange {
@@ -51,11 +50,21 @@ impl JsonRange {
         }
         self.series += 1;
         out.push(b'{');
-        write_description(&open.description, out);
+        match (&open.head, &self.rows) {
+            (Part::Group { key, series }, Rows::Buckets(Buckets { by: Some(keys), .. })) => {
+                let heads: Vec<String> = keys.iter().map(GroupKey::to_string).collect();
+                write_group(&heads, key, out);
+                out.push(b',');
+                write_key("series", out);
+                write_display(series, out);
+            }
+            (Part::Series(series), _) => write_description(series, out),
+            _ => {}
+        }
         match &self.rows {
             Rows::Readings => write_readings(&open.readings, &mut self.times, out),
-            Rows::Buckets { aggregates, .. } => {
-                write_buckets(&open.buckets, aggregates, &mut self.times, out);
+            Rows::Buckets(buckets) => {
+                write_buckets(&open.buckets, &buckets.aggregates, &mut self.times, out);
             }
         }
         out.push(b'}');
@@ -65,22 +74,35 @@ impl JsonRange {
 impl RangeFormat for JsonRange {
     fn begin(&mut self, out: &mut Vec<u8>) {
         out.push(b'{');
-        if let Rows::Buckets { every, .. } = &self.rows {
+        let mut rows_of = "series";
+        if let Rows::Buckets(buckets) = &self.rows {
             write_key("every", out);
-            write_text(&sensor_model::duration::format_duration(*every), out);
+            write_text(&buckets.every.to_string(), out);
             out.push(b',');
+            if let Some(zone) = buckets.zone {
+                write_key("tz", out);
+                write_text(zone.name(), out);
+                out.push(b',');
+            }
+            if buckets.by.is_some() {
+                rows_of = "groups";
+            }
         }
-        write_key("series", out);
+        write_key(rows_of, out);
         out.push(b'[');
     }
 
     fn part(&mut self, part: &Part, out: &mut Vec<u8>) -> Result<(), FormatError> {
         match part {
-            Part::Series(series) => {
+            Part::Series(_) | Part::Group { .. } => {
                 self.close_series(out);
+                let kind = match part {
+                    Part::Series(series) => series.kind,
+                    _ => Kind::F64,
+                };
                 self.open = Some(OpenSeries {
-                    description: series.clone(),
-                    readings: Columns::empty(series.kind),
+                    head: part.clone(),
+                    readings: Columns::empty(kind),
                     buckets: Vec::new(),
                 });
                 return Ok(());
@@ -99,7 +121,10 @@ impl RangeFormat for JsonRange {
         match &self.open {
             Some(open) if open.readings.len().max(open.buckets.len()) > self.rows_max => {
                 Err(FormatError::SeriesTooLong {
-                    path: open.description.path.as_str().to_owned(),
+                    path: match &open.head {
+                        Part::Series(series) => series.path.as_str().to_owned(),
+                        _ => "of a group".to_owned(),
+                    },
                     rows_max: self.rows_max,
                 })
             }
@@ -114,6 +139,11 @@ impl RangeFormat for JsonRange {
         out.push(b',');
         write_key("truncated", out);
         write_display(summary.truncated, out);
+        if let Some(next) = &summary.next {
+            out.push(b',');
+            write_key("next", out);
+            write_text(&next.to_string(), out);
+        }
         out.extend_from_slice(b"}\n");
     }
 }
@@ -132,7 +162,7 @@ fn write_readings(columns: &Columns, times: &mut TimeText, out: &mut Vec<u8>) {
 }
 
 fn write_buckets(
-    rows: &[BucketRow],
+    rows: &[Bucket],
     aggregates: &[Aggregate],
     times: &mut TimeText,
     out: &mut Vec<u8>,
@@ -144,7 +174,7 @@ fn write_buckets(
     });
     for (column, aggregate) in aggregates.iter().enumerate() {
         out.push(b',');
-        write_key(aggregate.as_str(), out);
+        write_key(&aggregate.to_string(), out);
         write_array(rows.iter(), out, |row, out| {
             write_value(row.values.get(column).and_then(Option::as_ref), out);
         });
@@ -176,6 +206,23 @@ pub(crate) fn write_description(series: &SeriesDescription, out: &mut Vec<u8>) {
     out.push(b',');
     write_key("unit", out);
     write_text(series.unit.as_str(), out);
+}
+
+/// `"group":{…}`, a text or `null` for each key.
+pub(crate) fn write_group(heads: &[String], key: &[Option<String>], out: &mut Vec<u8>) {
+    write_key("group", out);
+    out.push(b'{');
+    for (position, (head, text)) in heads.iter().zip(key).enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        write_key(head, out);
+        match text {
+            Some(text) => write_text(text, out),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
 }
 
 /// `"replica":…,"applied":…,"age_ms":…,"token":…`.
@@ -219,9 +266,13 @@ pub(crate) fn write_value(value: Option<&Value>, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use proptest::prelude::*;
-    use sensor_model::{Kind, SeriesPath, Timestamp, Token, Values};
+    use sensor_model::{Grid, SeriesPath, Timestamp, Token, Values};
     use serde_json::value::RawValue;
+
+    use crate::question::calendar::Every;
 
     use super::*;
 
@@ -282,12 +333,16 @@ mod tests {
 
     #[test]
     fn buckets_are_an_array_an_aggregate_with_null_where_there_is_no_value() {
-        let rows = Rows::Buckets {
-            every: std::time::Duration::from_secs(60),
+        let rows = Rows::Buckets(Buckets {
+            every: Every::Fixed(std::time::Duration::from_secs(60)),
+            zone: None,
+            grid: Grid::Every(NonZeroU64::new(60_000_000_000).unwrap()),
             aggregates: vec![Aggregate::Mean, Aggregate::Count],
             fill: crate::question::Fill::Null,
-        };
-        let row = |start, mean: Option<f64>, count| BucketRow {
+            fill_max: None,
+            by: None,
+        });
+        let row = |start, mean: Option<f64>, count| Bucket {
             start: Timestamp::from_nanos(start),
             values: vec![mean.map(Value::F64), Some(Value::I64(count))],
         };

@@ -1,13 +1,12 @@
 //! One JSON document a line, one line a row: for programs that read as it comes.
 
-use sensor_model::SeriesPath;
-
 use crate::client::answer::{Part, Summary};
-use crate::format::json::{write_key, write_text, write_value};
+use crate::format::json::{write_group, write_key, write_text, write_value};
 use crate::format::time_text::{TimeStyle, TimeText};
 use crate::format::{FormatError, RangeColumns, RangeFormat};
 
-/// `{"path":…,"timestamp":…,"value":…}`, or `{"path":…,"bucket_start":…,"mean":…}`.
+/// `{"path":…,"timestamp":…,"value":…}`, or `{"path":…,"bucket_start":…,"mean":…}`; of a group
+/// `{"group":{…},"bucket_start":…,"mean":…}`.
 pub struct NdjsonRange {
     columns: RangeColumns,
     times: TimeText,
@@ -24,11 +23,10 @@ impl NdjsonRange {
         }
     }
 
-    fn open(&mut self, path: &SeriesPath) {
+    fn open(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.prefix.clear();
         self.prefix.push(b'{');
-        write_key("path", &mut self.prefix);
-        write_text(path.as_str(), &mut self.prefix);
+        write(&mut self.prefix);
         self.prefix.push(b',');
         write_key(self.columns.time, &mut self.prefix);
     }
@@ -39,7 +37,14 @@ impl RangeFormat for NdjsonRange {
 
     fn part(&mut self, part: &Part, out: &mut Vec<u8>) -> Result<(), FormatError> {
         match part {
-            Part::Series(series) => self.open(&series.path),
+            Part::Series(series) => self.open(|out| {
+                write_key("path", out);
+                write_text(series.path.as_str(), out);
+            }),
+            Part::Group { key, .. } => {
+                let heads = self.columns.heads.clone();
+                self.open(|out| write_group(&heads, key, out));
+            }
             Part::Readings(columns) => {
                 for reading in columns.readings() {
                     out.extend_from_slice(&self.prefix);
@@ -70,7 +75,7 @@ impl RangeFormat for NdjsonRange {
 
 #[cfg(test)]
 mod tests {
-    use sensor_model::{Columns, Kind, SeriesDescription, Values};
+    use sensor_model::{Columns, Kind, SeriesDescription, SeriesPath, Values};
 
     use super::*;
     use crate::format::columns_of;

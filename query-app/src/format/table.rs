@@ -2,7 +2,7 @@
 //! widths of the ones before, so that a table of any length needs memory for one page only.
 
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
-use sensor_model::{SeriesPath, Value};
+use sensor_model::Value;
 
 use crate::client::answer::{Part, Summary};
 use crate::format::{FormatError, RangeColumns, RangeFormat};
@@ -100,17 +100,25 @@ pub(crate) fn cell(value: Option<&Value>) -> String {
 /// `series  timestamp  value`, a part a page.
 pub struct TableRange {
     table: TextTable,
-    path: Option<SeriesPath>,
+    /// What the rows are of.
+    heads: Vec<String>,
     rows: u64,
 }
 
 impl TableRange {
     pub(crate) fn new(columns: RangeColumns) -> Self {
-        let fixed = [("series", Align::Left), (columns.time, Align::Left)];
-        let values = columns.values.into_iter().map(|name| (name, Align::Right));
+        let heads = columns
+            .heads
+            .iter()
+            .map(|name| (name.as_str(), Align::Left));
+        let values = columns
+            .values
+            .iter()
+            .map(|name| (name.as_str(), Align::Right));
+        let time = [(columns.time, Align::Left)];
         Self {
-            table: TextTable::new(fixed.into_iter().chain(values)),
-            path: None,
+            table: TextTable::new(heads.chain(time).chain(values)),
+            heads: Vec::new(),
             rows: 0,
         }
     }
@@ -120,15 +128,21 @@ impl RangeFormat for TableRange {
     fn begin(&mut self, _out: &mut Vec<u8>) {}
 
     fn part(&mut self, part: &Part, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        let path = self.path.as_ref().map_or("", SeriesPath::as_str);
+        let heads = &self.heads;
         let row = |time: sensor_model::Timestamp, values: Vec<String>| {
-            let mut row = vec![path.to_owned(), time.to_string()];
+            let mut row = heads.clone();
+            row.push(time.to_string());
             row.extend(values);
             row
         };
         let rows: Vec<Vec<String>> = match part {
             Part::Series(series) => {
-                self.path = Some(series.path.clone());
+                self.heads = vec![series.path.as_str().to_owned()];
+                return Ok(());
+            }
+            Part::Group { key, .. } => {
+                let texts = key.iter().map(|text| text.clone().unwrap_or_default());
+                self.heads = texts.collect();
                 return Ok(());
             }
             Part::Readings(columns) => columns

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use sensor_model::{
-    Bucket, Columns, Pattern, Reading, SeriesDescription, SeriesPath, Statistics, TimeRange,
-    Timestamp, Token, Unit, Value, Values,
+    Aggregate, Bucket, Columns, Grid, Pattern, Reading, SeriesDescription, SeriesPath, Statistics,
+    TimeRange, Timestamp, Token, Unit, Value, Values,
 };
 use store_wire::columns::encode_columns;
 use store_wire::message::{
-    ErrorCode, Freshness, Load, Member, NodeStatus, Order, Request, Response, Role, SeriesInfo,
-    WireError,
+    ErrorCode, Freshness, Load, Member, NodeStatus, Order, Request, Response, Role, RowsAsked,
+    SeriesInfo, WireError,
 };
 
 use crate::store::Step;
@@ -138,10 +138,9 @@ pub(crate) fn node(
 }
 
 fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step> {
-    let pattern = match request {
-        Request::Range { pattern, .. }
-        | Request::Last { pattern, .. }
-        | Request::Series { pattern, .. } => pattern,
+    let patterns = match request {
+        Request::Range { question, .. } => question.patterns.clone(),
+        Request::Last { pattern, .. } | Request::Series { pattern, .. } => vec![pattern.clone()],
         Request::Write { .. } => {
             let token = Token {
                 shard: 0,
@@ -158,29 +157,31 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
     };
     let matching: Vec<_> = data
         .iter()
-        .filter(|(series, _)| pattern.matches(&series.path))
+        .filter(|(series, _)| patterns.iter().any(|pattern| pattern.matches(&series.path)))
         .collect();
-    if matching.is_empty() && pattern.is_literal() {
+    if matching.is_empty() && patterns.iter().all(Pattern::is_literal) {
         return failed(ErrorCode::NotFound);
     }
     let mut steps = vec![answer()];
     match request {
-        Request::Range {
-            range,
-            every,
-            order,
-            limit,
-            ..
-        } => {
+        Request::Range { question, .. } => {
             for (series, columns) in matching {
+                let (range, limit) = match &question.resume {
+                    Some(resume) if series.path < resume.path => continue,
+                    Some(resume) if series.path == resume.path => (resume.range, resume.limit),
+                    _ => (question.range, question.limit),
+                };
                 steps.push(head(series));
-                let inside = cut(columns, *range, *order, *limit);
-                steps.push(match every {
-                    None => rows(&inside),
-                    Some(every) => Response::Buckets {
-                        buckets: buckets(&inside, *every),
+                steps.push(match &question.rows {
+                    RowsAsked::Readings => rows(&cut(columns, range, question.order, limit)),
+                    RowsAsked::Buckets {
+                        grid, aggregates, ..
+                    } => {
+                        let inside = cut(columns, range, question.order, None);
+                        let mut buckets = buckets(&inside, grid, aggregates);
+                        buckets.truncate(usize::try_from(limit.unwrap_or(u64::MAX)).unwrap());
+                        Response::Buckets { buckets }.into()
                     }
-                    .into(),
                 });
             }
         }
@@ -228,20 +229,20 @@ fn cut(columns: &Columns, range: TimeRange, order: Order, limit: Option<u64>) ->
     inside
 }
 
-fn buckets(columns: &Columns, every: u64) -> Vec<Bucket> {
-    let every = std::time::Duration::from_nanos(every);
-    let mut buckets: Vec<Bucket> = Vec::new();
+fn buckets(columns: &Columns, grid: &Grid, aggregates: &[Aggregate]) -> Vec<Bucket> {
+    let mut buckets: Vec<(Timestamp, Statistics)> = Vec::new();
     for reading in columns.readings() {
-        let start = reading.timestamp.bucket_start(every);
+        let start = grid.bucket_of(reading.timestamp).from;
         match buckets.last_mut() {
-            Some(bucket) if bucket.start == start => bucket.statistics.add(&reading),
-            _ => buckets.push(Bucket {
-                start,
-                statistics: Statistics::of(&reading),
-            }),
+            Some((last, statistics)) if *last == start => statistics.add(&reading),
+            _ => buckets.push((start, Statistics::of(&reading))),
         }
     }
-    buckets
+    let rows = buckets.into_iter().map(|(start, statistics)| Bucket {
+        start,
+        values: aggregates.iter().map(|a| a.of(&statistics)).collect(),
+    });
+    rows.collect()
 }
 
 /// A script that fails every request with `code`.
@@ -254,11 +255,11 @@ pub(crate) fn failing(
 /// Whether a request asks for this path or pattern.
 pub(crate) fn asks_for(request: &Request, text: &str) -> bool {
     let wanted = Pattern::new(text).unwrap();
-    matches!(
-        request,
-        Request::Range { pattern, .. } | Request::Last { pattern, .. } | Request::Series { pattern, .. }
-            if *pattern == wanted
-    )
+    match request {
+        Request::Range { question, .. } => question.patterns == [wanted],
+        Request::Last { pattern, .. } | Request::Series { pattern, .. } => *pattern == wanted,
+        _ => false,
+    }
 }
 
 /// The readings of a batch that was written, as the store would find them.

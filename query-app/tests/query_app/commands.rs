@@ -90,10 +90,13 @@ async fn json_and_ndjson_keep_numbers_exact() {
         "{\"path\":\"plant/b/parts\",\"timestamp\":\"2026-01-01T00:00:00.000000000Z\",\"value\":9223372036854775807}\n"
     );
     let asked = store.asked();
-    let Request::Range { order, limit, .. } = &asked[0] else {
+    let Request::Range { question, .. } = &asked[0] else {
         panic!("{asked:?}");
     };
-    assert_eq!((*order, *limit), (Order::Descending, Some(1)));
+    assert_eq!(
+        (question.order, question.limit),
+        (Order::Descending, Some(1))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

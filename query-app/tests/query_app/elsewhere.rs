@@ -112,7 +112,7 @@ async fn an_answer_that_fails_before_its_first_row_is_asked_elsewhere() {
     let client = cluster.client(&targets(&[&breaking, &whole]));
     let question = query_app::question::RangeQuestion::parse(
         &query_app::question::RangeTexts {
-            pattern: Some("plant/b/parts"),
+            patterns: vec!["plant/b/parts"],
             from: Some("2026-01-01"),
             to: Some("2026-01-02"),
             ..Default::default()
@@ -153,7 +153,7 @@ async fn an_answer_that_stops_in_the_middle_is_a_timeout() {
     let client = cluster.client(store.address());
     let question = query_app::question::RangeQuestion::parse(
         &query_app::question::RangeTexts {
-            pattern: Some("plant/a"),
+            patterns: vec!["plant/a"],
             from: Some("2026-01-01"),
             to: Some("2026-01-02"),
             ..Default::default()

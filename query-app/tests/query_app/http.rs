@@ -18,23 +18,23 @@ use crate::answers::{
 use crate::store::{Cluster, FakeStore, Step};
 
 /// A response, read to its end.
-struct Reply {
-    status: StatusCode,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
     headers: HeaderMap,
     /// `None` when the body was broken off.
     body: Option<Vec<u8>>,
 }
 
 impl Reply {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone().unwrap()).unwrap()
     }
 
-    fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         serde_json::from_slice(self.body.as_ref().unwrap()).unwrap()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
@@ -54,7 +54,7 @@ impl Reply {
     }
 }
 
-fn app(cluster: &Cluster, store: &FakeStore) -> Router {
+pub(crate) fn app(cluster: &Cluster, store: &FakeStore) -> Router {
     service(cluster.client(store.address()), Terms::default())
 }
 
@@ -71,7 +71,7 @@ async fn call(app: &Router, request: HttpRequest<Body>) -> Reply {
     }
 }
 
-async fn get(app: &Router, uri: &str) -> Reply {
+pub(crate) async fn get(app: &Router, uri: &str) -> Reply {
     call(app, HttpRequest::get(uri).body(Body::empty()).unwrap()).await
 }
 
@@ -210,7 +210,16 @@ async fn each_bad_parameter_is_a_problem_that_names_it_and_nothing_is_asked() {
         ("range?match=a&from=-1h&limit=few", "limit: "),
         ("range?match=a&from=-1h&order=up", "order: "),
         ("range?match=a&from=-1h&fil=null", "fil: "),
-        ("range?match=a&match=b&from=-1h", "match: "),
+        ("last?match=a&match=b", "match: "),
+        ("range?match=a&from=-1h&from=-2h", "from: "),
+        ("range?match=a&from=-1h&by=1", "by: "),
+        ("range?match=a&from=-1h&where=80", "where: "),
+        ("range?match=a&from=-1h&every=1d&tz=Mars", "tz: "),
+        ("range?match=a&from=-1h&every=1h&tz=Europe/Berlin", "tz: "),
+        ("range?match=a&from=-1h&page=100001", "page: "),
+        ("range?match=a&from=-1h&cursor=00", "cursor: "),
+        ("range?match=a&from=-1h&max-rows=0", "max-rows: "),
+        ("range?match=a&from=-1h&max-bytes=5", "max-bytes: "),
         ("range?match=a&from=-1h&time=s", "time: "),
         ("range?match=a&from=-1h&format=xml", "format: "),
         ("last?match=a&consistency=most", "consistency: "),

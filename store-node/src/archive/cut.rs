@@ -219,7 +219,7 @@ impl Taker for Cutter<'_, '_> {
         Ok(Flow::More)
     }
 
-    fn statistics(&mut self, _statistics: Statistics) -> Result<Flow, ScanError> {
+    fn statistics(&mut self, _statistics: &Statistics) -> Result<Option<Flow>, ScanError> {
         unreachable!("readings are never made of statistics")
     }
 

@@ -64,11 +64,7 @@ impl Archive {
     ) -> Result<(), JobError> {
         /// A job takes as long as it takes.
         const PATIENCE: Duration = Duration::from_secs(365 * 86_400);
-        let limits = Limits {
-            rows_max: u64::MAX,
-            decoded_bytes_max: usize::MAX,
-            deadline: Instant::now() + PATIENCE,
-        };
+        let limits = Limits::until(Instant::now() + PATIENCE);
         let reader = self.reader(id, series, payloads);
         let mut cutter = Cutter::new(files, id, series.kind, width, chunk_readings);
         let everything = TimeRange::EVERYTHING;

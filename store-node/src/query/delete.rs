@@ -144,7 +144,7 @@ impl Asked {
         };
         match matching(
             &context.state,
-            &self.pattern,
+            std::slice::from_ref(&self.pattern),
             &everything,
             &limits,
             &mut look,
@@ -159,7 +159,7 @@ impl Asked {
         }
     }
 
-    const fn limits(&self) -> Limits {
+    fn limits(&self) -> Limits {
         reads::limits(self.deadline)
     }
 }

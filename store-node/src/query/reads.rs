@@ -1,29 +1,27 @@
 //! Answers to reads, streamed while they are found.
 //!
 //! A scan runs on a blocking thread and hands its parts through a short channel to the stream. When
-//! the peer stops reading, or the time is over, the channel is dropped and the scan ends at its next
-//! part.
+//! the peer is gone, or the time is over, the scan is told and ends at its next chunk.
 
-use std::num::NonZeroU64;
+use std::slice;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, TimeRange, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Value};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
-use store_wire::message::{ErrorCode, Order, Response, SeriesInfo, WireError};
+use store_wire::message::{Bounds, ErrorCode, RangeQuestion, Response, SeriesInfo, WireError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::ingest::refusal::unexpected;
 use crate::node::Context;
-use crate::scan::{
-    self, Closed, Limits, Part, RangeQuestion, ScanError, Source, Totals, catalogue,
-};
+use crate::scan::{self, Closed, Limits, Part, ScanError, Source, Totals, catalogue};
 
-use super::{DECODED_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
+use super::{DECODED_BYTES_MAX, GROUPS_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
 
 /// Parts that wait for the stream: enough that scanning and sending overlap.
 const PARTS_MAX: usize = 4;
@@ -34,16 +32,16 @@ const ITEM_BYTES: usize = 192;
 
 /// A read.
 pub(super) enum Read {
-    Range(RangeQuestion),
+    Range(Box<RangeQuestion>, Bounds),
     Last(Pattern),
     Series(Pattern),
 }
 
 impl Read {
-    const fn pattern(&self) -> &Pattern {
+    fn patterns(&self) -> &[Pattern] {
         match self {
-            Self::Range(question) => &question.pattern,
-            Self::Last(pattern) | Self::Series(pattern) => pattern,
+            Self::Range(question, _) => &question.patterns,
+            Self::Last(pattern) | Self::Series(pattern) => slice::from_ref(pattern),
         }
     }
 }
@@ -51,48 +49,24 @@ impl Read {
 /// A frame of an answer.
 type Frame = (Response, Bytes);
 
-/// Checks what a range request asks for.
-pub(super) fn range_question(
-    pattern: Pattern,
-    range: TimeRange,
-    every: Option<u64>,
-    limit: Option<u64>,
-    order: Order,
-) -> Result<RangeQuestion, WireError> {
-    // What came over the wire was not made by `TimeRange::new`.
-    let range = TimeRange::new(range.from, range.to)
-        .map_err(|error| WireError::new(ErrorCode::BadRequest, error.to_string()))?;
-    let every = match every.map(NonZeroU64::new) {
-        None => None,
-        Some(Some(every)) => Some(every),
-        Some(None) => {
-            let zero = "a bucket must be at least 1ns wide";
-            return Err(WireError::new(ErrorCode::BadRequest, zero));
-        }
-    };
-    Ok(RangeQuestion {
-        pattern,
-        range,
-        every,
-        limit,
-        order,
-    })
-}
-
 /// Refuses a path that the peer may not read. What a wildcard matches beyond its rights is left out
 /// without a word.
 pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), WireError> {
-    let pattern = read.pattern();
-    match SeriesPath::new(pattern.as_str()) {
-        Ok(path) if !peer.may_read(&path) => Err(WireError::new(
-            ErrorCode::Forbidden,
-            format!(
-                "{}/{} may not read series {path}: issue an identity with --read that covers it",
-                peer.role, peer.name
-            ),
-        )),
-        _ => Ok(()),
+    for pattern in read.patterns() {
+        match SeriesPath::new(pattern.as_str()) {
+            Ok(path) if !peer.may_read(&path) => {
+                let (role, name) = (peer.role, &peer.name);
+                return Err(WireError::new(
+                    ErrorCode::Forbidden,
+                    format!(
+                        "{role}/{name} may not read series {path}: issue an identity with --read that covers it"
+                    ),
+                ));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Streams the answer to `read` until it is whole, the peer stops reading, or `deadline` passes.
@@ -108,11 +82,18 @@ pub(super) async fn answer(
         .queue(&Response::Answer { freshness }, &[])
         .map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))?;
     let (parts, mut frames) = mpsc::channel(PARTS_MAX);
+    let stop = CancellationToken::new();
+    // However this ends, nobody wants more of the scan then.
+    let _stopped = stop.clone().drop_guard();
     let scan = {
         let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
         tokio::task::spawn_blocking(move || {
             let visible = |path: &SeriesPath| permissions.may_read(path);
-            find(&read, &context, &visible, deadline, &parts)
+            let limits = Limits {
+                stop,
+                ..limits(deadline)
+            };
+            find(&read, &context, &visible, limits, &parts)
         })
     };
     let gone = sender.stopped();
@@ -146,15 +127,15 @@ fn find(
     read: &Read,
     context: &Context,
     visible: &dyn Fn(&SeriesPath) -> bool,
-    deadline: Instant,
+    mut limits: Limits,
     parts: &mpsc::Sender<Frame>,
 ) -> Result<Totals, ScanError> {
-    let limits = limits(deadline);
     let source = source(context);
     let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
     let mut listed = 0_u64;
     match read {
-        Read::Range(question) => {
+        Read::Range(question, bounds) => {
+            limits.narrow(bounds);
             let mut sink = |part| send(frame_of(part));
             return scan::range(source, question, visible, &limits, &mut sink);
         }
@@ -191,11 +172,12 @@ fn find(
 }
 
 /// What one scan may take.
-pub(super) const fn limits(deadline: Instant) -> Limits {
+pub(super) fn limits(deadline: Instant) -> Limits {
     Limits {
         rows_max: ROWS_MAX,
         decoded_bytes_max: DECODED_BYTES_MAX,
-        deadline,
+        groups_bytes_max: GROUPS_BYTES_MAX,
+        ..Limits::until(deadline)
     }
 }
 
@@ -227,6 +209,7 @@ fn frame_of(part: Part) -> Frame {
             let series = SeriesDescription::clone(&series);
             (Response::SeriesHead { series }, Bytes::new())
         }
+        Part::Group { key, series } => (Response::GroupHead { key, series }, Bytes::new()),
         Part::Rows(columns) => {
             let fits = "a part of rows is smaller than a frame's body";
             let count = u32::try_from(columns.len()).expect(fits);
@@ -282,8 +265,11 @@ fn reading_bytes(reading: &Reading) -> usize {
 pub(super) fn wire_error(error: &ScanError) -> WireError {
     let code = match error {
         ScanError::UnknownSeries { .. } => ErrorCode::NotFound,
-        ScanError::EmptyRange => ErrorCode::BadRequest,
-        ScanError::TooManyRows { .. } | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
+        ScanError::Question(_) => ErrorCode::BadRequest,
+        ScanError::TooManyRows { .. }
+        | ScanError::TooManyBytes { .. }
+        | ScanError::TooManyGroups { .. }
+        | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
         ScanError::Deadline => ErrorCode::Timeout,
         ScanError::Closed => ErrorCode::Internal,
         ScanError::Payload { .. } | ScanError::Chunk { .. } | ScanError::Segment { .. } => {

@@ -1,86 +1,214 @@
-//! Gathers readings into buckets: statistics of each interval of time.
+//! Gathers readings of one series into buckets.
+//!
+//! A bucket that covers a whole chunk takes the chunk's statistics, unless an aggregate or a filter
+//! needs the readings themselves. Pairs of readings reach from one bucket into the next: a bucket is
+//! finished once the reading before it is known, which is the last of the bucket before, or what a look
+//! before the range finds.
 
-use std::num::NonZeroU64;
-use std::time::Duration;
-
-use sensor_model::{Bucket, Columns, Reading, Statistics, Sum, Timestamp, Value, Values};
+use sensor_model::filter::Verdict;
+use sensor_model::{
+    Aggregate, Bucket, Columns, Filter, Grid, Reading, Statistics, Sum, TimeRange, Timestamp,
+    Value, Values,
+};
 use store_wire::message::Order;
 
-use super::{Flow, Output, Part, RangeQuestion, ScanError, Taker};
+use super::cell::{Cell, Gathered, Needs};
+use super::lookback::Lookback;
+use super::{Flow, Output, Part, ScanError, Taker};
 
 /// Most bytes of a part, about, as it will be written.
 const PART_BYTES_MAX: usize = 96 * 1024;
-/// What a bucket takes at most, without texts, as CBOR with named fields.
-const BUCKET_BYTES: usize = 256;
+/// What a bucket takes at most beside its values, as CBOR with named fields.
+const BUCKET_BYTES: usize = 32;
+/// What a value takes at most, without the text.
+const VALUE_BYTES: usize = 9;
+
+/// What is asked about the buckets of one series.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) grid: &'a Grid,
+    pub(crate) needs: Needs,
+    pub(crate) range: TimeRange,
+    pub(crate) order: Order,
+    pub(crate) limit: Option<u64>,
+    pub(crate) filter: Option<&'a Filter>,
+}
+
+/// Where finished buckets go.
+pub(crate) trait Gatherer {
+    /// Takes the next bucket in the order of the sweep.
+    fn put(&mut self, start: Timestamp, gathered: Gathered) -> Result<(), ScanError>;
+    /// Notes that the limit left buckets out.
+    fn note_truncated(&mut self);
+    /// Hands over what is left.
+    fn finish(&mut self) -> Result<(), ScanError>;
+}
 
 /// Collects buckets of one series.
-pub(crate) struct Buckets<'a, 'b> {
-    output: &'a mut Output<'b>,
-    every: Duration,
-    order: Order,
-    current: Option<Bucket>,
-    part: Vec<Bucket>,
-    part_bytes: usize,
+pub(crate) struct Buckets<'a> {
+    asked: Asked<'a>,
+    gatherer: &'a mut dyn Gatherer,
+    lookback: Lookback<'a>,
+    current: Option<Cell>,
+    /// The reading before the current bucket, in an ascending sweep.
+    before: Option<Reading>,
     /// How many more buckets may be begun; `None` without a limit.
     wanted: Option<u64>,
 }
 
-impl<'a, 'b> Buckets<'a, 'b> {
-    pub(crate) const fn new(
-        every: NonZeroU64,
-        question: &RangeQuestion,
-        output: &'a mut Output<'b>,
+impl<'a> Buckets<'a> {
+    pub(crate) fn new(
+        asked: Asked<'a>,
+        lookback: Lookback<'a>,
+        gatherer: &'a mut dyn Gatherer,
     ) -> Self {
         Self {
-            output,
-            every: Duration::from_nanos(every.get()),
-            order: question.order,
+            asked,
+            gatherer,
+            lookback,
             current: None,
-            part: Vec::new(),
-            part_bytes: 0,
-            wanted: question.limit,
+            before: None,
+            wanted: asked.limit,
         }
     }
 
-    fn start_of(&self, time: i64) -> Timestamp {
-        Timestamp::from_nanos(time).bucket_start(self.every)
-    }
-
-    /// Counts `statistics` into the bucket that begins at `start`.
-    fn count_in(&mut self, start: Timestamp, statistics: Statistics) -> Result<Flow, ScanError> {
+    /// Counts `statistics` into `bucket`.
+    fn count_in(&mut self, bucket: TimeRange, statistics: Statistics) -> Result<Flow, ScanError> {
         if let Some(current) = &mut self.current
-            && current.start == start
+            && current.bucket == bucket
         {
             current.statistics.merge(&statistics);
             return Ok(Flow::More);
         }
+        self.finish_current(Some(&statistics.last))?;
         match &mut self.wanted {
             Some(0) => {
-                self.output.note_truncated();
+                self.gatherer.note_truncated();
                 return Ok(Flow::Enough);
             }
             Some(wanted) => *wanted -= 1,
             None => {}
         }
-        let begun = Bucket { start, statistics };
-        if let Some(done) = self.current.replace(begun) {
-            self.put(done)?;
+        let Asked { needs, order, .. } = self.asked;
+        self.current = Some(Cell::new(bucket, statistics, needs, order));
+        Ok(Flow::More)
+    }
+
+    /// Finishes the current bucket, if there is one. `next` is the latest reading of the bucket that the
+    /// sweep comes to.
+    fn finish_current(&mut self, next: Option<&Reading>) -> Result<(), ScanError> {
+        let Asked { needs, order, .. } = self.asked;
+        let Some(cell) = self.current.take() else {
+            if needs.before && order == Order::Ascending {
+                self.before = self.lookback.reading()?;
+            }
+            return Ok(());
+        };
+        let found;
+        let before = match (order, next) {
+            _ if !needs.before => None,
+            (Order::Ascending, _) => {
+                let last = cell.statistics.last.clone();
+                found = self.before.replace(last);
+                found.as_ref()
+            }
+            (Order::Descending, Some(next)) => Some(next),
+            (Order::Descending, None) => {
+                found = self.lookback.reading()?;
+                found.as_ref()
+            }
+        };
+        let start = cell.bucket.from;
+        self.gatherer
+            .put(start, cell.finish(before, self.asked.range))
+    }
+
+    fn take(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+        let order = self.asked.order;
+        let mut at = from;
+        while at < to {
+            let time = Timestamp::from_nanos(columns.times[at]);
+            let bucket = self.asked.grid.bucket_of(time);
+            let rest = &columns.times[at..to];
+            let (first, end) = (bucket.from.as_nanos(), bucket.to.as_nanos());
+            let end = at
+                + match order {
+                    Order::Ascending => rest.partition_point(|time| *time < end),
+                    Order::Descending => rest.partition_point(|time| *time >= first),
+                };
+            let statistics = statistics_of(columns, at, end, order);
+            if self.count_in(bucket, statistics)? == Flow::Enough {
+                return Ok(Flow::Enough);
+            }
+            if let Some(current) = &mut self.current
+                && self.asked.needs.readings()
+            {
+                current.look_at(columns, at, end);
+            }
+            at = end;
         }
         Ok(Flow::More)
     }
 
-    fn put(&mut self, bucket: Bucket) -> Result<(), ScanError> {
-        let text_bytes = |reading: &Reading| match &reading.value {
-            Value::Text(text) => text.len(),
-            _ => 0,
-        };
-        let Statistics { first, last, .. } = &bucket.statistics;
-        self.part_bytes += BUCKET_BYTES + text_bytes(first) + text_bytes(last);
-        self.part.push(bucket);
-        if self.part_bytes >= PART_BYTES_MAX {
-            self.hand_over()?;
+    /// The bucket that holds both times.
+    fn bucket_of_both(&self, first: i64, last: i64) -> Option<TimeRange> {
+        let bucket = self.asked.grid.bucket_of(Timestamp::from_nanos(first));
+        (last < bucket.to.as_nanos()).then_some(bucket)
+    }
+}
+
+impl Taker for Buckets<'_> {
+    fn takes_statistics(&self, first: i64, last: i64) -> bool {
+        let will_do = !self.asked.needs.readings() && self.bucket_of_both(first, last).is_some();
+        will_do || self.asked.filter.is_some()
+    }
+
+    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+        match self.asked.filter {
+            None => self.take(columns, from, to),
+            Some(filter) => {
+                let kept = filter.keep(columns, from, to);
+                self.take(&kept, 0, kept.len())
+            }
         }
-        Ok(())
+    }
+
+    fn statistics(&mut self, statistics: &Statistics) -> Result<Option<Flow>, ScanError> {
+        let verdict = self.asked.filter.map(|filter| filter.verdict(statistics));
+        let times = [&statistics.first, &statistics.last].map(|end| end.timestamp.as_nanos());
+        match (verdict, self.bucket_of_both(times[0], times[1])) {
+            (Some(Verdict::None), _) => Ok(Some(Flow::More)),
+            (None | Some(Verdict::All), Some(bucket)) if !self.asked.needs.readings() => {
+                self.count_in(bucket, statistics.clone()).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ScanError> {
+        if self.current.is_some() {
+            self.finish_current(None)?;
+        }
+        self.gatherer.finish()
+    }
+}
+
+/// Makes rows of finished buckets and hands them over in parts that fit a frame.
+pub(crate) struct Parts<'a, 'b> {
+    output: &'a mut Output<'b>,
+    aggregates: &'a [Aggregate],
+    part: Vec<Bucket>,
+    part_bytes: usize,
+}
+
+impl<'a, 'b> Parts<'a, 'b> {
+    pub(crate) const fn new(aggregates: &'a [Aggregate], output: &'a mut Output<'b>) -> Self {
+        Self {
+            output,
+            aggregates,
+            part: Vec::new(),
+            part_bytes: 0,
+        }
     }
 
     fn hand_over(&mut self) -> Result<(), ScanError> {
@@ -94,35 +222,26 @@ impl<'a, 'b> Buckets<'a, 'b> {
     }
 }
 
-impl Taker for Buckets<'_, '_> {
-    fn takes_statistics(&self, first: i64, last: i64) -> bool {
-        self.start_of(first) == self.start_of(last)
-    }
-
-    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
-        let mut at = from;
-        while at < to {
-            let start = self.start_of(columns.times[at]);
-            let rest = &columns.times[at..to];
-            let end = at + rest.partition_point(|time| self.start_of(*time) == start);
-            let statistics = statistics_of(columns, at, end, self.order);
-            if self.count_in(start, statistics)? == Flow::Enough {
-                return Ok(Flow::Enough);
-            }
-            at = end;
+impl Gatherer for Parts<'_, '_> {
+    fn put(&mut self, start: Timestamp, mut gathered: Gathered) -> Result<(), ScanError> {
+        let values = gathered.values(self.aggregates);
+        let bytes = values.iter().map(|value| match value {
+            Some(Value::Text(text)) => VALUE_BYTES + text.len(),
+            _ => VALUE_BYTES,
+        });
+        self.part_bytes += BUCKET_BYTES + bytes.sum::<usize>();
+        self.part.push(Bucket { start, values });
+        if self.part_bytes >= PART_BYTES_MAX {
+            self.hand_over()?;
         }
-        Ok(Flow::More)
+        Ok(())
     }
 
-    fn statistics(&mut self, statistics: Statistics) -> Result<Flow, ScanError> {
-        let start = self.start_of(statistics.first.timestamp.as_nanos());
-        self.count_in(start, statistics)
+    fn note_truncated(&mut self) {
+        self.output.note_truncated();
     }
 
     fn finish(&mut self) -> Result<(), ScanError> {
-        if let Some(bucket) = self.current.take() {
-            self.put(bucket)?;
-        }
         self.hand_over()
     }
 }

@@ -1,56 +1,115 @@
 //! Which series there are, and the latest reading of each: answered from memory, unless a delete may
 //! have taken it.
 
+use std::collections::VecDeque;
+use std::slice;
 use std::sync::RwLock;
 
 use sensor_model::{
-    Columns, Pattern, Reading, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange,
-    Timestamp,
+    Pattern, Reading, SeriesDescription, SeriesId, SeriesPath, TimeRange, Timestamp,
 };
 use store_wire::message::{Order, SeriesInfo};
 
+use super::lookback::First;
 use super::merge::Sweep;
 use super::reader::Reader;
-use super::{Flow, Limits, Matched, ScanError, Source, Taker, read};
+use super::{Limits, Matched, ScanError, Source, read};
 use crate::segments::manifest::Uncertain;
 use crate::state::State;
 
 /// How many paths are looked at under one lock.
 const PAGE_PATHS: usize = 1024;
 
-/// Calls `take` with the visible series that match `pattern`, ordered by path, some at a time.
+/// Calls `take` with the visible series that match any of `patterns`, ordered by path, each once, some
+/// at a time.
 ///
 /// # Errors
-/// [`ScanError::UnknownSeries`] when `pattern` is a path at which no visible series is,
-/// [`ScanError::Deadline`], or what `take` returns.
+/// [`ScanError::UnknownSeries`] when a pattern is a path at which no visible series is, before anything
+/// is taken; [`ScanError::Deadline`], or what `take` returns.
 pub(crate) fn matching(
     state: &RwLock<State>,
-    pattern: &Pattern,
+    patterns: &[Pattern],
     visible: &dyn Fn(&SeriesPath) -> bool,
     limits: &Limits,
     take: &mut dyn FnMut(Vec<Matched>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
-    let mut after = None;
-    let mut found = false;
-    loop {
-        limits.check_deadline()?;
-        let page = read(state)
-            .registry()
-            .page(pattern, after.as_ref(), PAGE_PATHS);
-        let mut series = page.series;
-        series.retain(|(_, series)| visible(&series.path));
-        if !series.is_empty() {
-            found = true;
-            take(series)?;
-        }
-        after = page.next_after;
-        if after.is_none() {
-            break;
+    let mut pages: Vec<Pages<'_>> = patterns.iter().map(Pages::new).collect();
+    for pages in &mut pages {
+        pages.refill(state, visible, limits)?;
+        if let (Ok(path), None) = (
+            SeriesPath::new(pages.pattern.as_str()),
+            pages.series.front(),
+        ) {
+            return Err(ScanError::UnknownSeries { path });
         }
     }
-    match SeriesPath::new(pattern.as_str()) {
-        Ok(path) if !found => Err(ScanError::UnknownSeries { path }),
-        _ => Ok(()),
+    loop {
+        let series = joined(&mut pages);
+        if series.is_empty() {
+            return Ok(());
+        }
+        take(series)?;
+        for pages in &mut pages {
+            pages.refill(state, visible, limits)?;
+        }
+    }
+}
+
+/// The series that match one pattern, page by page.
+struct Pages<'a> {
+    pattern: &'a Pattern,
+    /// Those looked up and not yet taken; empty only when none are left.
+    series: VecDeque<Matched>,
+    after: Option<SeriesPath>,
+    is_over: bool,
+}
+
+impl<'a> Pages<'a> {
+    const fn new(pattern: &'a Pattern) -> Self {
+        Self {
+            pattern,
+            series: VecDeque::new(),
+            after: None,
+            is_over: false,
+        }
+    }
+
+    /// Looks up the next page, when all series of the one before were taken.
+    fn refill(
+        &mut self,
+        state: &RwLock<State>,
+        visible: &dyn Fn(&SeriesPath) -> bool,
+        limits: &Limits,
+    ) -> Result<(), ScanError> {
+        while self.series.is_empty() && !self.is_over {
+            limits.check()?;
+            let (pattern, after) = (self.pattern, self.after.as_ref());
+            let page = read(state).registry().page(pattern, after, PAGE_PATHS);
+            let series = page.series.into_iter();
+            let seen = series.filter(|(_, series)| visible(&series.path));
+            self.series = seen.collect();
+            self.after = page.next_after;
+            self.is_over = self.after.is_none();
+        }
+        Ok(())
+    }
+}
+
+/// Takes series from all pages in order of their paths, each once, until one of the pages must be
+/// refilled.
+fn joined(pages: &mut [Pages<'_>]) -> Vec<Matched> {
+    let mut joined = Vec::new();
+    loop {
+        let must_refill = |pages: &Pages<'_>| pages.series.is_empty() && !pages.is_over;
+        let fronts = pages.iter().filter_map(|pages| pages.series.front());
+        let first = fronts.min_by(|a, b| a.1.path.cmp(&b.1.path)).cloned();
+        let (Some(first), false) = (first, pages.iter().any(must_refill)) else {
+            return joined;
+        };
+        for pages in &mut *pages {
+            pages.series.pop_front_if(|(id, _)| *id == first.0);
+        }
+        joined.push(first);
     }
 }
 
@@ -65,16 +124,22 @@ pub fn last(
     limits: &Limits,
     sink: &mut dyn FnMut(Vec<(SeriesDescription, Reading)>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
-    matching(source.state, pattern, visible, limits, &mut |series| {
-        let mut latest = Vec::with_capacity(series.len());
-        for mut known in known(source.state, series) {
-            known.resolve_last(source, limits)?;
-            if let Some(last) = known.info.last {
-                latest.push((known.info.description, last));
+    matching(
+        source.state,
+        slice::from_ref(pattern),
+        visible,
+        limits,
+        &mut |series| {
+            let mut latest = Vec::with_capacity(series.len());
+            for mut known in known(source.state, series) {
+                known.resolve_last(source, limits)?;
+                if let Some(last) = known.info.last {
+                    latest.push((known.info.description, last));
+                }
             }
-        }
-        sink(latest)
-    })
+            sink(latest)
+        },
+    )
 }
 
 /// Hands over each visible series that matches, with what is known of its readings, ordered by path.
@@ -88,15 +153,21 @@ pub fn series(
     limits: &Limits,
     sink: &mut dyn FnMut(Vec<SeriesInfo>) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
-    matching(source.state, pattern, visible, limits, &mut |series| {
-        let mut infos = Vec::with_capacity(series.len());
-        for mut known in known(source.state, series) {
-            known.resolve_first(source, limits)?;
-            known.resolve_last(source, limits)?;
-            infos.push(known.info);
-        }
-        sink(infos)
-    })
+    matching(
+        source.state,
+        slice::from_ref(pattern),
+        visible,
+        limits,
+        &mut |series| {
+            let mut infos = Vec::with_capacity(series.len());
+            for mut known in known(source.state, series) {
+                known.resolve_first(source, limits)?;
+                known.resolve_last(source, limits)?;
+                infos.push(known.info);
+            }
+            sink(infos)
+        },
+    )
 }
 
 /// What is known of a series without looking at its readings.
@@ -170,32 +241,7 @@ fn outermost(
         id,
         series,
     };
-    let mut first = First(None);
+    let mut first = First::default();
     Sweep::new(reader, everything, order, selection, limits).run(&mut first)?;
-    Ok(first.0)
-}
-
-/// Takes the first reading.
-struct First(Option<Reading>);
-
-impl Taker for First {
-    fn takes_statistics(&self, _first: i64, _last: i64) -> bool {
-        false
-    }
-
-    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
-        if from == to {
-            return Ok(Flow::More);
-        }
-        self.0 = columns.reading(from);
-        Ok(Flow::Enough)
-    }
-
-    fn statistics(&mut self, _statistics: Statistics) -> Result<Flow, ScanError> {
-        unreachable!("a reading is never made of statistics")
-    }
-
-    fn finish(&mut self) -> Result<(), ScanError> {
-        Ok(())
-    }
+    Ok(first.reading)
 }

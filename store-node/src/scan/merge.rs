@@ -116,11 +116,13 @@ impl<'a> Sweep<'a> {
     /// Hands every reading in the range to `taker`, in order, until it has enough.
     pub(crate) fn run(mut self, taker: &mut dyn Taker) -> Result<(), ScanError> {
         loop {
-            if let Some(statistics) = self.lone_statistics(taker)? {
-                if taker.statistics(statistics)? == Flow::Enough {
-                    break;
+            if let Some((waiting, statistics)) = self.lone_statistics(taker)? {
+                match taker.statistics(&statistics)? {
+                    Some(Flow::Enough) => break,
+                    Some(Flow::More) => continue,
+                    // Its readings are wanted after all.
+                    None => self.waiting.push(Reverse(waiting)),
                 }
-                continue;
             }
             self.open_reached()?;
             let Some(mut cursor) = self.open.pop() else {
@@ -164,7 +166,7 @@ impl<'a> Sweep<'a> {
 
     /// Looks up the chunks that a segment has of the series, and lets these wait in its place.
     fn expand(&mut self, entry: &Arc<SegmentEntry>, commit: usize) -> Result<(), ScanError> {
-        self.limits.check_deadline()?;
+        self.limits.check()?;
         for chunk in &*self.reader.chunks(entry)? {
             let (first, last, through) = (chunk.first(), chunk.last(), entry.masked_through);
             let source = Source::Chunk(Arc::clone(entry), chunk.clone());
@@ -173,9 +175,12 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// The statistics of what comes next, if they stand for all its readings, `taker` takes them, and
-    /// nothing else can have a reading among its.
-    fn lone_statistics(&mut self, taker: &dyn Taker) -> Result<Option<Statistics>, ScanError> {
+    /// What comes next and its statistics, if they stand for all its readings, `taker` takes them, and
+    /// nothing else can have a reading among its. It waits no longer.
+    fn lone_statistics(
+        &mut self,
+        taker: &dyn Taker,
+    ) -> Result<Option<(Waiting, Statistics)>, ScanError> {
         if !self.open.is_empty() {
             return Ok(None);
         }
@@ -204,7 +209,7 @@ impl<'a> Sweep<'a> {
             if self.stand_for_all(&next, taker)
                 && let Some(statistics) = self.statistics(&next.source)?
             {
-                return Ok(Some(statistics));
+                return Ok(Some((next, statistics)));
             }
             self.waiting.push(Reverse(next));
             return Ok(None);
@@ -230,7 +235,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn statistics(&self, source: &Source) -> Result<Option<Statistics>, ScanError> {
-        self.limits.check_deadline()?;
+        self.limits.check()?;
         match source {
             Source::Chunk(_, chunk) => Ok(Some(chunk.statistics.clone())),
             Source::Piece(piece) if piece.is_sorted => {
@@ -261,7 +266,7 @@ impl<'a> Sweep<'a> {
     }
 
     fn open(&mut self, waiting: Waiting) -> Result<(), ScanError> {
-        self.limits.check_deadline()?;
+        self.limits.check()?;
         let masks: Vec<Mask> = self.masks_of(&waiting).copied().collect();
         let mut columns = match waiting.source {
             Source::Head(columns) => columns,
@@ -309,6 +314,7 @@ impl<'a> Sweep<'a> {
                 bytes_max,
             });
         }
+        self.limits.note_read(view.decoded_len())?;
         let mut columns = Columns::empty(view.kind());
         view.decode_into(&mut columns, &mut self.scratch)
             .map_err(|error| self.reader.damaged(error))?;

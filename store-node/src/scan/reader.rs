@@ -14,6 +14,7 @@ use crate::state::Payloads;
 use crate::state::pieces::Piece;
 
 /// Where the readings of one series are to be had.
+#[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
     pub(crate) payloads: &'a dyn Payloads,
     pub(crate) library: &'a Library,

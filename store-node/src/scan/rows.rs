@@ -1,6 +1,7 @@
 //! Hands readings over in parts that fit a frame.
 
-use sensor_model::{Columns, Kind, Statistics, Values};
+use sensor_model::filter::Verdict;
+use sensor_model::{Columns, Filter, Kind, Statistics, Values};
 
 use super::{Flow, Output, Part, ScanError, Taker};
 
@@ -13,6 +14,7 @@ const ROW_BYTES: usize = 16;
 /// Collects rows of one series.
 pub(crate) struct Rows<'a, 'b> {
     output: &'a mut Output<'b>,
+    filter: Option<&'a Filter>,
     part: Columns,
     part_bytes: usize,
     /// How many more rows are wanted; `None` without a limit.
@@ -20,9 +22,15 @@ pub(crate) struct Rows<'a, 'b> {
 }
 
 impl<'a, 'b> Rows<'a, 'b> {
-    pub(crate) const fn new(kind: Kind, limit: Option<u64>, output: &'a mut Output<'b>) -> Self {
+    pub(crate) const fn new(
+        kind: Kind,
+        limit: Option<u64>,
+        filter: Option<&'a Filter>,
+        output: &'a mut Output<'b>,
+    ) -> Self {
         Self {
             output,
+            filter,
             part: Columns::empty(kind),
             part_bytes: 0,
             wanted: limit,
@@ -39,14 +47,8 @@ impl<'a, 'b> Rows<'a, 'b> {
         let rows = part.len();
         self.output.part(Part::Rows(part), rows)
     }
-}
 
-impl Taker for Rows<'_, '_> {
-    fn takes_statistics(&self, _first: i64, _last: i64) -> bool {
-        false
-    }
-
-    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+    fn take(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
         let wanted = self.wanted.map_or(usize::MAX, |wanted| {
             usize::try_from(wanted).unwrap_or(usize::MAX)
         });
@@ -71,9 +73,26 @@ impl Taker for Rows<'_, '_> {
         }
         Ok(Flow::More)
     }
+}
 
-    fn statistics(&mut self, _statistics: Statistics) -> Result<Flow, ScanError> {
-        unreachable!("rows are never made of statistics")
+impl Taker for Rows<'_, '_> {
+    fn takes_statistics(&self, _first: i64, _last: i64) -> bool {
+        self.filter.is_some()
+    }
+
+    fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError> {
+        match self.filter {
+            None => self.take(columns, from, to),
+            Some(filter) => {
+                let kept = filter.keep(columns, from, to);
+                self.take(&kept, 0, kept.len())
+            }
+        }
+    }
+
+    fn statistics(&mut self, statistics: &Statistics) -> Result<Option<Flow>, ScanError> {
+        let verdict = self.filter.map(|filter| filter.verdict(statistics));
+        Ok((verdict == Some(Verdict::None)).then_some(Flow::More))
     }
 
     fn finish(&mut self) -> Result<(), ScanError> {

@@ -1,5 +1,7 @@
 //! Counts readings, from statistics wherever a chunk stands alone.
 
+use std::slice;
+
 use sensor_model::{Columns, Pattern, SeriesPath, Statistics, TimeRange};
 use store_wire::message::Order;
 
@@ -22,23 +24,29 @@ pub fn tally(
     limits: &Limits,
 ) -> Result<Totals, ScanError> {
     let mut totals = Totals::default();
-    matching(source.state, pattern, visible, limits, &mut |series| {
-        for (id, description) in series {
-            let Some(selection) = read(source.state).select(id, range) else {
-                continue;
-            };
-            let reader = Reader {
-                payloads: source.payloads,
-                library: source.library,
-                id,
-                series: &description,
-            };
-            let readings = count(reader, range, selection, limits)?;
-            totals.series += u64::from(readings > 0);
-            totals.rows += readings;
-        }
-        Ok(())
-    })?;
+    matching(
+        source.state,
+        slice::from_ref(pattern),
+        visible,
+        limits,
+        &mut |series| {
+            for (id, description) in series {
+                let Some(selection) = read(source.state).select(id, range) else {
+                    continue;
+                };
+                let reader = Reader {
+                    payloads: source.payloads,
+                    library: source.library,
+                    id,
+                    series: &description,
+                };
+                let readings = count(reader, range, selection, limits)?;
+                totals.series += u64::from(readings > 0);
+                totals.rows += readings;
+            }
+            Ok(())
+        },
+    )?;
     Ok(totals)
 }
 
@@ -66,9 +74,9 @@ impl Taker for Count {
         Ok(Flow::More)
     }
 
-    fn statistics(&mut self, statistics: Statistics) -> Result<Flow, ScanError> {
+    fn statistics(&mut self, statistics: &Statistics) -> Result<Option<Flow>, ScanError> {
         self.0 += statistics.count;
-        Ok(Flow::More)
+        Ok(Some(Flow::More))
     }
 
     fn finish(&mut self) -> Result<(), ScanError> {

@@ -74,7 +74,7 @@ fn overdue(
         .iter()
         .filter(|entry| entry.first < before.as_nanos());
     for entry in old {
-        limits.check_deadline()?;
+        limits.check()?;
         let old = Old::of(source, entry, rule, before, &tombstones)?;
         overdue.readings += old.readings;
         if old.is_whole && old.readings > 0 {
@@ -174,7 +174,7 @@ fn unsealed(
     let mut readings = 0;
     let counted = matching(
         source.state,
-        &rule.pattern,
+        std::slice::from_ref(&rule.pattern),
         &|_| true,
         limits,
         &mut |series| {

@@ -1,5 +1,6 @@
 //! The state and its scans against a model: a map from timestamp to value for each series.
 
+mod aggregates;
 pub(crate) mod history;
 pub(crate) mod model;
 
@@ -10,31 +11,50 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use segment_log::fake::FakeDisk;
-use sensor_model::{Bucket, Columns, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp, Values};
-use store_node::scan::{
-    self, Limits, Part, RangeQuestion, ScanError, Source, Totals, rows::PART_BYTES_MAX,
+use sensor_model::{
+    Aggregate, Bucket, Columns, Grid, Kind, Pattern, Percentile, SeriesId, SeriesPath, Stretch,
+    TimeRange, Timestamp, Value, Values,
 };
+use store_node::scan::{self, Limits, Part, ScanError, Source, Totals, rows::PART_BYTES_MAX};
 use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
-use store_wire::message::Order;
+use store_wire::message::{Order, RangeQuestion, Resume, RowsAsked};
 use tokio::time::Instant;
 
 use history::{Log, SPAN, batches};
 use model::Model;
 
 /// What a scan handed over, put together again.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(crate) struct Answer {
-    series: Vec<(SeriesPath, Columns, Vec<Bucket>)>,
+    series: Vec<(Head, Columns, Vec<Bucket>)>,
     totals: Totals,
 }
 
-pub(crate) fn limits() -> Limits {
-    Limits {
-        rows_max: u64::MAX,
-        decoded_bytes_max: usize::MAX,
-        deadline: Instant::now() + Duration::from_secs(60),
+/// What rows are of.
+#[derive(Debug, PartialEq)]
+enum Head {
+    Series(SeriesPath),
+    Group(Vec<Option<String>>, u64),
+}
+
+/// Equal but for rounding: a sum depends on its order.
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        let alike = |(a, b): (&(Head, Columns, Vec<Bucket>), &(Head, Columns, Vec<Bucket>))| {
+            let rows = a.2.iter().zip(&b.2);
+            (&a.0, &a.1, a.2.len()) == (&b.0, &b.1, b.2.len())
+                && rows.into_iter().all(|(a, b)| aggregates::alike(a, b))
+        };
+        let pairs = self.series.iter().zip(&other.series);
+        self.totals == other.totals
+            && self.series.len() == other.series.len()
+            && pairs.into_iter().all(alike)
     }
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits::until(Instant::now() + Duration::from_secs(60))
 }
 
 fn ask(
@@ -70,7 +90,14 @@ pub(crate) fn answer(
         match part {
             Part::Series(series) => {
                 let empty = Columns::empty(series.kind);
-                answer.series.push((series.path.clone(), empty, Vec::new()));
+                let head = Head::Series(series.path.clone());
+                answer.series.push((head, empty, Vec::new()));
+            }
+            Part::Group { key, series } => {
+                let empty = Columns::empty(Kind::F64);
+                answer
+                    .series
+                    .push((Head::Group(key, series), empty, Vec::new()));
             }
             Part::Rows(rows) => {
                 assert!(!rows.is_empty() && row_bytes(&rows) <= PART_BYTES_MAX);
@@ -99,41 +126,139 @@ fn row_bytes(rows: &Columns) -> usize {
 }
 
 pub(crate) fn everything() -> RangeQuestion {
+    RangeQuestion::new(Pattern::everything(), TimeRange::EVERYTHING)
+}
+
+/// Everything, in buckets so wide.
+pub(crate) fn every(width: u64, aggregates: &[Aggregate]) -> RangeQuestion {
     RangeQuestion {
-        pattern: Pattern::everything(),
-        range: TimeRange::EVERYTHING,
-        every: None,
-        limit: None,
-        order: Order::Ascending,
+        rows: RowsAsked::Buckets {
+            grid: Grid::Every(NonZeroU64::new(width).unwrap()),
+            aggregates: aggregates.to_vec(),
+            by: None,
+        },
+        ..everything()
     }
 }
 
-pub(crate) fn questions() -> impl Strategy<Value = RangeQuestion> {
+/// What statistics tell, so that nothing must be decoded for it.
+pub(crate) const BASIC: [Aggregate; 4] = [
+    Aggregate::Count,
+    Aggregate::Min,
+    Aggregate::Last,
+    Aggregate::Sum,
+];
+
+fn times() -> impl Strategy<Value = TimeRange> {
     let edge = -10..SPAN + 10;
-    let range = prop_oneof![
+    prop_oneof![
         1 => Just(TimeRange::EVERYTHING),
-        3 => (edge, 1..SPAN).prop_map(|(from, width)| TimeRange {
-            from: Timestamp::from_nanos(from),
-            to: Timestamp::from_nanos(from + width),
-        }),
-    ];
-    let every = prop_oneof![
-        2 => Just(None),
-        3 => prop_oneof![Just(1), 2_u64..40, 300_u64..3_000, Just(u64::MAX)].prop_map(NonZeroU64::new),
-    ];
+        3 => (edge, 1..SPAN).prop_map(|(from, width)| time_range(from, from + width)),
+    ]
+}
+
+fn time_range(from: i64, to: i64) -> TimeRange {
+    TimeRange {
+        from: Timestamp::from_nanos(from),
+        to: Timestamp::from_nanos(to),
+    }
+}
+
+fn aggregates_asked() -> impl Strategy<Value = Vec<Aggregate>> {
+    let named = proptest::sample::select(Aggregate::NAMED.to_vec());
+    let percentile = proptest::sample::select(vec![0, 5_000, 50_000, 99_900, 100_000])
+        .prop_map(|n| Aggregate::Percentile(Percentile::new(n).unwrap()));
+    let one = prop_oneof![6 => named, 1 => percentile];
+    proptest::collection::vec(one, 1..6).prop_map(|mut asked| {
+        let mut known = std::collections::HashSet::new();
+        asked.retain(|aggregate| known.insert(*aggregate));
+        asked
+    })
+}
+
+/// Buckets of one width, or of a calendar's kind over the whole of `range`.
+fn grids(range: TimeRange) -> impl Strategy<Value = Grid> {
+    let every = prop_oneof![Just(1), 2_u64..40, 300_u64..3_000, Just(u64::MAX)]
+        .prop_map(|width| Grid::Every(NonZeroU64::new(width).unwrap()));
+    let uneven = proptest::collection::vec((20_u64..900, 1_u32..4), 1..12);
+    let uneven = uneven.prop_map(move |widths| {
+        let mut from = range.from;
+        let mut stretches = Vec::new();
+        for (width, buckets) in widths {
+            let width = NonZeroU64::new(width).unwrap();
+            let stretch = Stretch {
+                from,
+                width,
+                buckets,
+            };
+            from = stretch.end();
+            stretches.push(stretch);
+        }
+        if from < range.to {
+            let width = NonZeroU64::new(from.as_nanos().abs_diff(range.to.as_nanos())).unwrap();
+            stretches.push(Stretch {
+                from,
+                width,
+                buckets: 1,
+            });
+        }
+        Grid::Stretches(stretches)
+    });
+    prop_oneof![3 => every, 2 => uneven]
+}
+
+fn rows_asked(range: TimeRange) -> impl Strategy<Value = RowsAsked> {
+    let keys = prop_oneof![Just("1"), Just("2"), Just("3"), Just("attr:line")];
+    let keys = keys.prop_map(|text| text.parse().unwrap());
+    let by = proptest::option::weighted(0.3, proptest::collection::vec(keys, 0..3));
+    let buckets = (grids(range), aggregates_asked(), by);
+    let buckets = buckets.prop_map(|(grid, aggregates, by)| RowsAsked::Buckets {
+        grid,
+        aggregates,
+        by,
+    });
+    prop_oneof![1 => Just(RowsAsked::Readings), 3 => buckets]
+}
+
+pub(crate) fn questions() -> impl Strategy<Value = RangeQuestion> {
     let limit = prop_oneof![3 => Just(None), 2 => (0_u64..30).prop_map(Some)];
     let order = prop_oneof![Just(Order::Ascending), Just(Order::Descending)];
-    let pattern = prop_oneof![Just("**"), Just("line/*"), Just("line/f"), Just("other/t")];
-    let pattern = pattern.prop_map(|text| Pattern::new(text).unwrap());
-    (pattern, range, every, limit, order).prop_map(|(pattern, range, every, limit, order)| {
-        RangeQuestion {
-            pattern,
-            range,
-            every,
-            limit,
-            order,
-        }
-    })
+    let pattern = || prop_oneof![Just("**"), Just("line/*"), Just("line/f"), Just("other/t")];
+    let patterns = proptest::collection::vec(pattern(), 1..4);
+    let filter = prop_oneof![
+        4 => Just(None),
+        1 => Just(Some("value > 40")),
+        1 => Just(Some("value >= -200 and value < 100.5")),
+        1 => Just(Some("value = true")),
+        1 => Just(Some("value != 't7'")),
+    ];
+    let resume = proptest::option::weighted(0.2, (pattern(), times(), limit.clone()));
+    let asked = times().prop_flat_map(|range| (Just(range), rows_asked(range)));
+    (patterns, asked, filter, limit, order, resume).prop_map(
+        |(patterns, (range, rows), filter, limit, order, resume)| {
+            let patterns = patterns.iter().map(|text| Pattern::new(*text).unwrap());
+            let is_grouped = matches!(&rows, RowsAsked::Buckets { by: Some(_), .. });
+            let resume = resume
+                .filter(|_| !is_grouped)
+                .and_then(|(path, part, limit)| {
+                    let (from, to) = (part.from.max(range.from), part.to.min(range.to));
+                    Some(Resume {
+                        path: SeriesPath::new(path).ok()?,
+                        range: TimeRange::new(from, to).ok()?,
+                        limit,
+                    })
+                });
+            RangeQuestion {
+                patterns: patterns.collect(),
+                range,
+                rows,
+                filter: filter.map(|text| text.parse().unwrap()),
+                limit,
+                order,
+                resume,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -172,7 +297,7 @@ fn an_unknown_path_is_named_and_an_unknown_pattern_is_empty() {
     let log = Log::of(&[]);
     let state = RwLock::new(log.applied());
     let question = |pattern: &str| RangeQuestion {
-        pattern: Pattern::new(pattern).unwrap(),
+        patterns: vec![Pattern::new(pattern).unwrap()],
         ..everything()
     };
     let error = ask(&state, &log, &question("line/none")).unwrap_err();
@@ -201,7 +326,10 @@ fn a_reversed_range_is_refused() {
         ..everything()
     };
     let refused = ask(&state, &log, &question);
-    assert!(matches!(refused, Err(ScanError::EmptyRange)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ScanError::Question(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -276,23 +404,22 @@ fn buckets_of_whole_chunks_are_answered_without_decoding() {
     // Damage behind the header, where only decoding looks.
     let log = Log::with_broken_chunks((0..10).map(|chunk| chunk * 1_000..chunk * 1_000 + 500));
     let state = RwLock::new(log.applied());
-    let buckets = RangeQuestion {
-        every: NonZeroU64::new(1_000),
-        ..everything()
-    };
+    let buckets = every(1_000, &BASIC);
     let answer = ask(&state, &log, &buckets).unwrap();
-    let counts: Vec<u64> = answer.series[0]
-        .2
-        .iter()
-        .map(|bucket| bucket.statistics.count)
-        .collect();
-    assert_eq!(counts, [500; 10]);
-    // The same chunks cannot be decoded: readings, or narrower buckets, are refused, not made up.
-    let narrower = RangeQuestion {
-        every: NonZeroU64::new(100),
-        ..everything()
+    let counts = answer.series[0].2.iter().map(|bucket| &bucket.values[0]);
+    assert!(counts.eq(&vec![Some(Value::I64(500)); 10]));
+    // A filter that all of them pass, or none, is no reason to look at readings either.
+    let filtered = |text: &str| RangeQuestion {
+        filter: Some(text.parse().unwrap()),
+        ..buckets.clone()
     };
-    for question in [everything(), narrower] {
+    assert!(ask(&state, &log, &filtered("value >= 0")).unwrap() == answer);
+    let none = ask(&state, &log, &filtered("value < 0")).unwrap();
+    assert_eq!(none.totals, Totals::default());
+    // The same chunks cannot be decoded: readings, or narrower buckets, are refused, not made up.
+    let narrower = every(100, &BASIC);
+    let deeper = every(1_000, &[Aggregate::Stddev]);
+    for question in [everything(), narrower, deeper] {
         let refused = ask(&state, &log, &question);
         assert!(
             matches!(refused, Err(ScanError::Chunk { .. })),
@@ -306,10 +433,7 @@ fn a_chunk_that_was_damaged_after_it_was_applied_is_not_served() {
     let mut log = Log::with_one_chunk(1_000);
     let state = RwLock::new(log.applied());
     log.damage_columns();
-    let buckets = RangeQuestion {
-        every: NonZeroU64::new(1_000),
-        ..everything()
-    };
+    let buckets = every(1_000, &BASIC);
     for question in [everything(), buckets] {
         let refused = ask(&state, &log, &question);
         assert!(

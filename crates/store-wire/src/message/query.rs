@@ -6,34 +6,20 @@ use sensor_model::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterChange, Intent, Member, NodeStatus, Overdue, RetentionRequest, RetentionRule, WireError,
+    ClusterChange, Intent, Member, NodeStatus, Overdue, RangeQuestion, RetentionRequest,
+    RetentionRule, WireError,
 };
-
-/// In which order of time rows are sent. Series are always in order of their paths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Order {
-    /// Earliest first.
-    #[default]
-    Ascending,
-    /// Latest first.
-    Descending,
-}
 
 /// What is asked of one replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Request {
     /// Readings of a range, or buckets of them.
     Range {
-        /// Which series.
-        pattern: Pattern,
-        /// Which time, half-open.
-        range: TimeRange,
-        /// Bucket width in ns; `None` for raw readings.
-        every: Option<u64>,
-        /// At most so many rows a series.
-        limit: Option<u64>,
-        /// Order of rows within a series.
-        order: Order,
+        /// What is asked.
+        question: Box<RangeQuestion>,
+        /// What the answer may take.
+        #[serde(default)]
+        bounds: Bounds,
         /// How fresh the answer must be.
         consistency: Consistency,
         /// How long the replica may take, in ms.
@@ -95,6 +81,17 @@ pub enum Request {
     },
 }
 
+/// What an answer may take; a node has bounds of its own, and the narrower ones count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Most rows, or buckets, in all.
+    #[serde(default)]
+    pub rows: Option<u64>,
+    /// Most bytes of readings that are decoded for it.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+}
+
 /// One frame of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Response {
@@ -108,14 +105,21 @@ pub enum Response {
         /// The series.
         series: SeriesDescription,
     },
+    /// Opens a group of series; its `Buckets` follow.
+    GroupHead {
+        /// What they share: a text for each key asked for, `None` where they have none.
+        key: Vec<Option<String>>,
+        /// How many series are in it.
+        series: u64,
+    },
     /// Raw readings of the open series. The body holds the columns (see `columns`).
     Rows {
         /// How many.
         count: u32,
     },
-    /// Buckets of the open series, in the order asked for.
+    /// Buckets of the open series or group, in the order asked for.
     Buckets {
-        /// The buckets; empty ones are left out.
+        /// The buckets; those without readings are left out.
         buckets: Vec<Bucket>,
     },
     /// Latest readings, ordered by path.
@@ -162,7 +166,7 @@ pub enum Response {
     },
     /// The answer is whole.
     End {
-        /// How many series were in it.
+        /// How many series, or groups, were in it.
         series: u64,
         /// How many rows or buckets.
         rows: u64,

@@ -1,6 +1,7 @@
 //! `range`: readings of a range of time, or buckets of them.
 
 use clap::Args;
+use sensor_model::Pattern;
 use store_wire::message::Order;
 
 use crate::cli::{CommandError, Context};
@@ -17,12 +18,14 @@ Examples:
   query-app range plant/line-1/press-1/temperature --from -1h
   query-app range 'plant/*/press-*/temperature' --from 2026-11-20 --to 2026-11-21 --every 5m --agg min,mean,max --fill null --format csv
 
+  query-app range 'plant/**/energy' --from 2026-01-01 --every 1mo --tz Europe/Berlin --agg increase --by 2
+
 Raw readings are printed as series,timestamp,value, ordered by series, then time.
-With --every, as series,bucket_start and a column an aggregate.")]
+With --every, as series,bucket_start and a column an aggregate; with --by, a column a key in place of series.")]
 pub(crate) struct RangeArgs {
-    /// Which series: a path, or a pattern with * and **
-    #[arg(value_name = "PATTERN")]
-    pattern: String,
+    /// Which series: paths, or patterns with * and **
+    #[arg(value_name = "PATTERN", required = true)]
+    patterns: Vec<String>,
     /// Where the range begins: 2026-11-20T10:00:00Z, 2026-11-20, epoch s, ms or ns, -15m, now-1h
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
     from: String,
@@ -34,18 +37,37 @@ pub(crate) struct RangeArgs {
         default_value = "now"
     )]
     to: String,
-    /// Width of a bucket, such as 1m; without it, raw readings
+    /// Width of a bucket, such as 1m, or 1d, 1w, 1mo, 1y of the calendar; without it, raw readings
     #[arg(long, value_name = "D")]
     every: Option<String>,
-    /// Aggregates of a bucket: mean, min, max, sum, count, first, last [default: mean]
+    /// Time zone of the calendar, and of dates and times that name none, such as Europe/Berlin
+    #[arg(long, value_name = "ZONE")]
+    tz: Option<String>,
+    /// Aggregates of a bucket: mean, min, max, sum, count, first, last, stddev, pNN (p95, p99.9), rate,
+    /// increase, delta, twa (mean weighted by time) [default: mean]
     #[arg(long, value_name = "A[,A…]")]
     agg: Option<String>,
     /// What stands for an empty bucket: none, null, previous, linear [default: none]
     #[arg(long, value_name = "F")]
     fill: Option<String>,
+    /// The longest gap that previous and linear fill
+    #[arg(long, value_name = "D")]
+    fill_max: Option<String>,
+    /// Rows of groups of series: by segments of their paths (counted from 1), attr:NAME, or all
+    #[arg(long, value_name = "KEY[,KEY…]")]
+    by: Option<String>,
+    /// Only readings such as 'value > 80 and value <= 95'
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
     /// At most so many rows a series
     #[arg(long, value_name = "N")]
     limit: Option<String>,
+    /// At most so many rows in all; then a cursor says where to go on
+    #[arg(long, value_name = "N")]
+    page: Option<String>,
+    /// Goes on where a page ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
     /// Latest first within a series
     #[arg(long)]
     desc: bool,
@@ -54,13 +76,19 @@ pub(crate) struct RangeArgs {
 impl RangeArgs {
     pub(crate) fn checked(&self) -> Result<RangeQuestion, UsageError> {
         let texts = RangeTexts {
-            pattern: Some(&self.pattern),
+            patterns: self.patterns.iter().map(String::as_str).collect(),
             from: Some(&self.from),
             to: Some(&self.to),
             every: self.every.as_deref(),
             agg: self.agg.as_deref(),
             fill: self.fill.as_deref(),
+            tz: self.tz.as_deref(),
+            fill_max: self.fill_max.as_deref(),
+            by: self.by.as_deref(),
+            filter: self.filter.as_deref(),
             limit: self.limit.as_deref(),
+            page: self.page.as_deref(),
+            cursor: self.cursor.as_deref(),
             order: if self.desc {
                 Order::Descending
             } else {
@@ -79,7 +107,7 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
     format.begin(&mut out);
     let mut is_empty = true;
     while let Some(part) = answer.next().await? {
-        is_empty &= matches!(part, Part::Series(_));
+        is_empty &= matches!(part, Part::Series(_) | Part::Group { .. });
         format.part(&part, &mut out).map_err(Failure::from)?;
         if !out.is_empty() {
             context.output.write(&out)?;
@@ -90,13 +118,18 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
     format.end(&summary, &mut out);
     context.output.write(&out)?;
     if is_empty {
-        let pattern = question.pattern.as_str();
-        let note = format!("note: there is no reading of {pattern} in this range");
+        let patterns: Vec<&str> = question.patterns.iter().map(Pattern::as_str).collect();
+        let patterns = patterns.join(", ");
+        let note = format!("note: there is no reading of {patterns} in this range");
         context.output.note(&note);
     }
     if summary.truncated {
         let note = "note: the limit cut rows off; a larger --limit shows more";
         context.output.note(note);
+    }
+    if let Some(next) = &summary.next {
+        let note = format!("note: there is more: the same with --cursor {next}");
+        context.output.note(&note);
     }
     context.output.footer(context.format, &freshness);
     Ok(())

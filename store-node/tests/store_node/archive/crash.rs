@@ -1,20 +1,18 @@
 //! A fault at every operation of every job: nothing is lost, and the job is done again to the same bytes.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
 use segment_log::fake::{FakeDisk, Fault};
 use store_node::archive::{JobError, plan::plan};
-use store_node::scan::RangeQuestion;
-use store_wire::message::Order;
+use store_wire::message::{Order, RangeQuestion};
 
 use super::replica::{Replica, check_catalogue};
 use super::script::{SEAL, append, append_all, delete, model, range};
-use crate::state_model::everything;
 use crate::state_model::history::Log;
 use crate::state_model::model::Model;
+use crate::state_model::{BASIC, every, everything};
 
 /// Each draws other parts of what was not synced.
 const SEEDS: u64 = 3;
@@ -215,20 +213,15 @@ impl Scenario {
 }
 
 fn asked() -> [RangeQuestion; 3] {
-    let all = everything();
     [
         RangeQuestion {
             order: Order::Descending,
-            ..all.clone()
+            ..everything()
         },
+        every(350, &BASIC),
         RangeQuestion {
-            every: NonZeroU64::new(350),
-            ..all.clone()
-        },
-        RangeQuestion {
-            every: NonZeroU64::new(1_000),
             range: range(900, 2_100),
-            ..all
+            ..every(1_000, &BASIC)
         },
     ]
 }

@@ -1,18 +1,17 @@
 //! One bit wrong at every byte of every file: what is read is right, or the file is named.
 
 use std::error::Error;
-use std::num::NonZeroU64;
 use std::path::Path;
 
 use segment_log::fake::FakeDisk;
 use store_node::archive::JobError;
 use store_node::command::Seal;
-use store_node::scan::RangeQuestion;
+use store_wire::message::RangeQuestion;
 
 use super::replica::Replica;
 use super::script::{append, delete, model};
-use crate::state_model::everything;
 use crate::state_model::history::Log;
+use crate::state_model::{BASIC, every, everything};
 
 /// Two segments of one window, one of another; all kinds; statistics of some chunks stand apart.
 fn small_log() -> Log {
@@ -33,14 +32,7 @@ fn small_log() -> Log {
 }
 
 fn questions() -> [RangeQuestion; 2] {
-    let every = NonZeroU64::new(1_000);
-    [
-        everything(),
-        RangeQuestion {
-            every,
-            ..everything()
-        },
-    ]
+    [everything(), every(1_000, &BASIC)]
 }
 
 /// The error and what caused it.

@@ -9,8 +9,8 @@ use proptest::sample::Index;
 use sensor_model::{Pattern, TimeRange, Timestamp};
 use store_node::archive::plan::plan;
 use store_node::command::Seal;
-use store_node::scan::RangeQuestion;
 use store_node::segments::manifest::{ManifestId, RetentionRule, SegmentId};
+use store_wire::message::RangeQuestion;
 
 use super::replica::{Replica, check_catalogue};
 use crate::state_model::history::{self, Log, SPAN};

@@ -1,15 +1,13 @@
 //! What lies at a limit and one beyond it, and at the ends of time.
 
 use sensor_model::{Columns, Values};
-use std::num::NonZeroU64;
 use store_node::command::Seal;
-use store_node::scan::RangeQuestion;
-use store_wire::message::Order;
+use store_wire::message::{Order, RangeQuestion};
 
 use super::replica::{Replica, check_catalogue};
 use super::script::{SEAL, append, model};
-use crate::state_model::everything;
 use crate::state_model::history::Log;
+use crate::state_model::{BASIC, every, everything};
 
 /// A replica that has settled `log`, after its answers were compared with the model's.
 fn settled(log: &Log) -> Replica {
@@ -29,12 +27,11 @@ fn settled(log: &Log) -> Replica {
 
 fn check(replica: &Replica, log: &Log) {
     let model = model(log, log.last());
-    for every in [None, NonZeroU64::new(1_000), NonZeroU64::new(u64::MAX)] {
+    for asked in [everything(), every(1_000, &BASIC), every(u64::MAX, &BASIC)] {
         for order in [Order::Ascending, Order::Descending] {
             let question = RangeQuestion {
-                every,
                 order,
-                ..everything()
+                ..asked.clone()
             };
             let answer = replica.ask(log, &question).unwrap();
             assert!(answer == model.answer(&question), "{question:?}");

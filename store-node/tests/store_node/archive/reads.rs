@@ -1,21 +1,21 @@
 //! Reads that began before a job was done: what they refer to stays until they end.
 
-use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sensor_model::{Columns, Pattern};
 use store_node::archive::plan::plan;
-use store_node::scan::{self, Part, RangeQuestion, catalogue};
+use store_node::scan::{self, Part, catalogue};
+use store_wire::message::RangeQuestion;
 
 use super::replica::{Replica, check_catalogue};
 use super::script::{SEAL, append, append_all, delete, model};
 use crate::state_model::history::Log;
-use crate::state_model::{everything, limits};
+use crate::state_model::{BASIC, every, everything, limits};
 
 /// All readings of series 0: more than one part of an answer.
 fn question() -> RangeQuestion {
     RangeQuestion {
-        pattern: Pattern::new("line/f").unwrap(),
+        patterns: vec![Pattern::new("line/f").unwrap()],
         ..everything()
     }
 }
@@ -163,13 +163,7 @@ fn while_jobs_are_done_every_answer_is_right() {
     let model = model(&log, log.last());
     let replica = Replica::new();
     replica.catch_up(&log);
-    let questions = [
-        everything(),
-        RangeQuestion {
-            every: NonZeroU64::new(250),
-            ..everything()
-        },
-    ];
+    let questions = [everything(), every(250, &BASIC)];
     let expected = questions.each_ref().map(|question| model.answer(question));
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -11,9 +11,10 @@ use segment_log::{Disk, OpenMode, read_file};
 use sensor_model::Pattern;
 use store_node::archive::{Archive, ArchiveOptions, JobError, Share};
 use store_node::raft::transfer::SegmentStore;
-use store_node::scan::{RangeQuestion, ScanError, Source, catalogue};
+use store_node::scan::{ScanError, Source, catalogue};
 use store_node::segments::manifest::{Manifest, ManifestError, Position, SegmentHash};
 use store_node::state::{Outcome, PayloadError, Payloads, State};
+use store_wire::message::RangeQuestion;
 use store_wire::message::SeriesInfo;
 
 use crate::state_model::history::Log;

@@ -19,7 +19,9 @@ use store_wire::clock::SystemClock;
 use store_wire::columns::decode_columns;
 use store_wire::endpoint::{Connection, Endpoint, EndpointOptions, Protocol};
 use store_wire::identity::{Identity, Role};
-use store_wire::message::{ErrorCode, NodeStatus, Order, Request, Response, ToProducer, WireError};
+use store_wire::message::{
+    Bounds, ErrorCode, NodeStatus, Order, RangeQuestion, Request, Response, ToProducer, WireError,
+};
 use tokio::time::Instant;
 
 use super::{Cluster, NEVER, within};
@@ -222,12 +224,14 @@ fn description(path: &str, kind: Kind) -> SeriesDescription {
 }
 
 pub(super) fn range(pattern: &str, consistency: Consistency) -> Request {
+    let question = RangeQuestion::new(Pattern::new(pattern).unwrap(), TimeRange::EVERYTHING);
+    asked(question, consistency)
+}
+
+pub(super) fn asked(question: RangeQuestion, consistency: Consistency) -> Request {
     Request::Range {
-        pattern: Pattern::new(pattern).unwrap(),
-        range: TimeRange::EVERYTHING,
-        every: None,
-        limit: None,
-        order: Order::Ascending,
+        question: Box::new(question),
+        bounds: Bounds::default(),
         consistency,
         timeout_ms: TIMEOUT_MS,
     }

@@ -1,17 +1,16 @@
 //! What a store is, without chunks, pieces or merging: a map from timestamp to value a series.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use sensor_model::{
-    Bucket, Columns, Kind, Reading, SeriesId, SeriesPath, Statistics, Timestamp, Value,
+    Columns, GroupKey, Kind, Reading, SeriesDescription, SeriesId, SeriesPath, TimeRange,
+    Timestamp, Value,
 };
-use store_node::scan::RangeQuestion;
 use store_node::state::Outcome;
-use store_wire::message::Order;
+use store_wire::message::{Order, RangeQuestion, RowsAsked};
 
-use super::Answer;
 use super::history::{Meaning, SERIES};
+use super::{Answer, Head, aggregates};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
@@ -113,65 +112,115 @@ impl Model {
 
     pub(crate) fn answer(&self, question: &RangeQuestion) -> Answer {
         let mut answer = Answer::default();
+        let is_asked = |path: &SeriesPath| {
+            let mut patterns = question.patterns.iter();
+            patterns.any(|pattern| pattern.matches(path))
+        };
         let mut named: Vec<(SeriesPath, Kind, &Series)> = SERIES
             .iter()
             .zip(&self.series)
             .map(|((path, kind), series)| (SeriesPath::new(*path).unwrap(), *kind, series))
-            .filter(|(path, ..)| question.pattern.matches(path))
+            .filter(|(path, ..)| is_asked(path))
             .collect();
         named.sort_by(|a, b| a.0.cmp(&b.0));
+        if let RowsAsked::Buckets { by: Some(keys), .. } = &question.rows {
+            self.group(&named, keys, question, &mut answer);
+            return answer;
+        }
         for (path, kind, series) in named {
-            let rows = within(series, question);
-            let (rows, buckets) = match question.every {
-                None => (rows, Vec::new()),
-                Some(every) => {
-                    let every = Duration::from_nanos(every.get());
-                    (Vec::new(), buckets(&rows, every, question.order))
+            let (range, limit) = match &question.resume {
+                Some(resume) if path < resume.path => continue,
+                Some(resume) if path == resume.path => (resume.range, resume.limit),
+                _ => (question.range, question.limit),
+            };
+            let all = until(series, range, question);
+            let (rows, buckets) = match &question.rows {
+                RowsAsked::Readings => {
+                    let inside = all.into_iter();
+                    let inside = inside.filter(|reading| range.contains(reading.timestamp));
+                    (in_order(inside.collect(), question.order), Vec::new())
+                }
+                RowsAsked::Buckets {
+                    grid, aggregates, ..
+                } => {
+                    let buckets = aggregates::buckets(&[all], grid, range, aggregates);
+                    (Vec::new(), in_order(buckets, question.order))
                 }
             };
-            let (rows, cut_rows) = limited(rows, question.limit);
-            let (buckets, cut_buckets) = limited(buckets, question.limit);
+            let (rows, cut_rows) = limited(rows, limit);
+            let (buckets, cut_buckets) = limited(buckets, limit);
             answer.totals.truncated |= cut_rows || cut_buckets;
-            if rows.is_empty() && buckets.is_empty() && !question.pattern.is_literal() {
+            let is_named = question
+                .patterns
+                .iter()
+                .any(|pattern| pattern.as_str() == path.as_str());
+            if rows.is_empty() && buckets.is_empty() && !is_named {
                 continue;
             }
             answer.totals.series += 1;
             answer.totals.rows += (rows.len() + buckets.len()) as u64;
-            answer.series.push((path, columns(kind, &rows), buckets));
+            let head = Head::Series(path);
+            answer.series.push((head, columns(kind, &rows), buckets));
         }
         answer
     }
+
+    fn group(
+        &self,
+        named: &[(SeriesPath, Kind, &Series)],
+        keys: &[GroupKey],
+        question: &RangeQuestion,
+        answer: &mut Answer,
+    ) {
+        let RowsAsked::Buckets {
+            grid, aggregates, ..
+        } = &question.rows
+        else {
+            return;
+        };
+        let mut groups: BTreeMap<Vec<Option<String>>, Vec<Vec<Reading>>> = BTreeMap::new();
+        for (path, kind, series) in named {
+            let all = until(series, question.range, question);
+            if all
+                .iter()
+                .any(|reading| question.range.contains(reading.timestamp))
+            {
+                let description = SeriesDescription::new(path.clone(), *kind);
+                let key = keys.iter().map(|key| key.of(&description)).collect();
+                groups.entry(key).or_default().push(all);
+            }
+        }
+        for (key, members) in groups {
+            let buckets = aggregates::buckets(&members, grid, question.range, aggregates);
+            let (buckets, is_cut) = limited(in_order(buckets, question.order), question.limit);
+            answer.totals.truncated |= is_cut;
+            if buckets.is_empty() {
+                continue;
+            }
+            answer.totals.series += 1;
+            answer.totals.rows += buckets.len() as u64;
+            let head = Head::Group(key, members.len() as u64);
+            answer
+                .series
+                .push((head, Columns::empty(Kind::F64), buckets));
+        }
+    }
 }
 
-/// Readings in the range, in the order asked for.
-fn within(series: &Series, question: &RangeQuestion) -> Vec<Reading> {
-    let (from, to) = (question.range.from.as_nanos(), question.range.to.as_nanos());
-    let rows = series
-        .readings
-        .range(from..to)
-        .map(|(time, value)| reading(*time, value));
-    match question.order {
-        Order::Ascending => rows.collect(),
-        Order::Descending => rows.rev().collect(),
-    }
+/// Readings before the end of `range` that the filter lets through.
+fn until(series: &Series, range: TimeRange, question: &RangeQuestion) -> Vec<Reading> {
+    let rows = series.readings.range(..range.to.as_nanos());
+    let rows = rows.map(|(time, value)| reading(*time, value));
+    let filter = question.filter.as_ref();
+    rows.filter(|row| filter.is_none_or(|filter| filter.matches(&row.value)))
+        .collect()
 }
 
-fn buckets(rows: &[Reading], every: Duration, order: Order) -> Vec<Bucket> {
-    let mut by_start: BTreeMap<Timestamp, Statistics> = BTreeMap::new();
-    for row in rows {
-        let start = row.timestamp.bucket_start(every);
-        by_start
-            .entry(start)
-            .and_modify(|statistics| statistics.add(row))
-            .or_insert_with(|| Statistics::of(row));
+fn in_order<T>(mut rows: Vec<T>, order: Order) -> Vec<T> {
+    if order == Order::Descending {
+        rows.reverse();
     }
-    let buckets = by_start
-        .into_iter()
-        .map(|(start, statistics)| Bucket { start, statistics });
-    match order {
-        Order::Ascending => buckets.collect(),
-        Order::Descending => buckets.rev().collect(),
-    }
+    rows
 }
 
 fn limited<T>(mut rows: Vec<T>, limit: Option<u64>) -> (Vec<T>, bool) {

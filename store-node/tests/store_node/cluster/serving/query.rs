@@ -1,8 +1,10 @@
 //! Questions, and writes by hand.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
-use sensor_model::{Reading, Timestamp, Value};
+use sensor_model::{Aggregate, Bucket, Grid, Reading, Timestamp, Value};
+use store_wire::message::RowsAsked;
 
 use super::*;
 
@@ -108,18 +110,19 @@ async fn every_question_is_answered() {
         [("line/b".to_owned(), 1), ("line/f".to_owned(), 500)]
     );
 
-    let Request::Range { pattern, range, .. } = range("line/f", consistency) else {
-        unreachable!("it is a range")
-    };
-    let buckets = Request::Range {
-        pattern,
-        range,
-        every: Some(200),
-        limit: Some(2),
-        order: Order::Descending,
+    let buckets = asked(
+        RangeQuestion {
+            rows: RowsAsked::Buckets {
+                grid: Grid::Every(NonZeroU64::new(200).unwrap()),
+                aggregates: vec![Aggregate::Count, Aggregate::Delta],
+                by: None,
+            },
+            limit: Some(2),
+            order: Order::Descending,
+            ..RangeQuestion::new(Pattern::new("line/f").unwrap(), TimeRange::EVERYTHING)
+        },
         consistency,
-        timeout_ms: TIMEOUT_MS,
-    };
+    );
     let frames = operator
         .ask(&cluster, 1, &buckets, Bytes::new())
         .await
@@ -127,11 +130,11 @@ async fn every_question_is_answered() {
     let (Response::Buckets { buckets }, _) = &frames[2] else {
         panic!("{frames:?}")
     };
-    let counts: Vec<(i64, u64)> = buckets
-        .iter()
-        .map(|bucket| (bucket.start.as_nanos(), bucket.statistics.count))
-        .collect();
-    assert_eq!(counts, [(400, 100), (200, 200)]);
+    let row = |start, count, delta| Bucket {
+        start: Timestamp::from_nanos(start),
+        values: vec![Some(Value::I64(count)), Some(Value::F64(delta))],
+    };
+    assert_eq!(buckets[..], [row(400, 100, 25.0), row(200, 200, 50.0)]);
     let (
         Response::End {
             rows: 2,
@@ -155,58 +158,43 @@ async fn a_question_that_cannot_be_answered_says_why() {
     let nothing = operator.rows(&cluster, 1, "none/*", any).await;
     assert_eq!(nothing.unwrap(), []);
 
-    let with = |from: i64, to: i64, every: Option<u64>| Request::Range {
-        pattern: Pattern::everything(),
+    let with = |from: i64, to: i64| RangeQuestion {
         range: TimeRange {
             from: Timestamp::from_nanos(from),
             to: Timestamp::from_nanos(to),
         },
-        every,
-        limit: None,
-        order: Order::Ascending,
-        consistency: any,
-        timeout_ms: TIMEOUT_MS,
+        ..RangeQuestion::new(Pattern::everything(), TimeRange::EVERYTHING)
     };
-    for wrong in [with(9, 3, None), with(3, 3, None), with(3, 9, Some(0))] {
-        let error = error_of(&operator, &cluster, &wrong).await;
+    let nothing = RangeQuestion {
+        patterns: Vec::new(),
+        ..with(3, 9)
+    };
+    for wrong in [with(9, 3), with(3, 3), nothing] {
+        let error = error_of(&operator, &cluster, &asked(wrong, any)).await;
         assert_eq!(error.code, ErrorCode::BadRequest, "{error}");
     }
 
     let ahead = |shard, index| range("**", Consistency::AtLeast(Token { shard, index }));
-    let short = |request| match request {
+    let within = |request, timeout_ms| match request {
         Request::Range {
-            pattern,
-            range,
+            question,
+            bounds,
             consistency,
             ..
         } => Request::Range {
-            pattern,
-            range,
-            every: None,
-            limit: None,
-            order: Order::Ascending,
+            question,
+            bounds,
             consistency,
-            timeout_ms: 50,
+            timeout_ms,
         },
         other => other,
     };
-    let far = short(ahead(0, token.index + 1_000_000));
+    let far = within(ahead(0, token.index + 1_000_000), 50);
     let stale = error_of(&operator, &cluster, &far).await;
     assert_eq!(stale.code, ErrorCode::Stale);
     let elsewhere = error_of(&operator, &cluster, &ahead(5, 1)).await;
     assert_eq!(elsewhere.code, ErrorCode::BadRequest);
-    let no_time = match range("**", any) {
-        Request::Range { pattern, range, .. } => Request::Range {
-            pattern,
-            range,
-            every: None,
-            limit: None,
-            order: Order::Ascending,
-            consistency: any,
-            timeout_ms: 0,
-        },
-        other => other,
-    };
+    let no_time = within(range("**", any), 0);
     let late = error_of(&operator, &cluster, &no_time).await;
     assert_eq!(late.code, ErrorCode::Timeout);
     let fresh = range("line/b", Consistency::MaxStaleness(Duration::from_secs(60)));
@@ -317,4 +305,37 @@ async fn a_long_answer_comes_whole_and_one_that_is_not_read_holds_nothing_up() {
     }
     let rows = operator.rows(&cluster, 1, "line/f", fresh).await.unwrap();
     assert_eq!(rows[0].1, floats(0..8 * 65_536));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_is_held_to_its_bounds() {
+    let (cluster, operator, token) = filled().await;
+    let fresh = Consistency::AtLeast(token);
+    let bounded = |rows, bytes| match range("line/f", fresh) {
+        Request::Range {
+            question,
+            consistency,
+            timeout_ms,
+            ..
+        } => Request::Range {
+            question,
+            bounds: Bounds { rows, bytes },
+            consistency,
+            timeout_ms,
+        },
+        other => other,
+    };
+    // 500 readings of 16 bytes.
+    for enough in [bounded(Some(500), None), bounded(None, Some(8_000))] {
+        let frames = operator.ask(&cluster, 1, &enough, Bytes::new()).await;
+        assert!(frames.is_ok(), "{frames:?}");
+    }
+    for (short, bound) in [
+        (bounded(Some(499), None), "499 rows"),
+        (bounded(None, Some(7_999)), "7999 bytes"),
+    ] {
+        let error = error_of(&operator, &cluster, &short).await;
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(error.message.contains(bound), "{error}");
+    }
 }

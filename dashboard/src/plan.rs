@@ -74,9 +74,18 @@ pub fn address(path: &str, range: TimeRange, rows: Rows) -> String {
             "/api/v1/range?match={path}&from={}&to={}&every={}&agg=mean,min,max&time=ms",
             range.from.bucket_start(every),
             range.to,
-            format_duration(every)
+            fixed(every)
         ),
     }
+}
+
+/// A width that always means the same time: a week would be one of the calendar.
+fn fixed(every: Duration) -> String {
+    const WEEK: u64 = 7 * 86_400;
+    if every.as_secs().is_multiple_of(WEEK) {
+        return format!("{}d", every.as_secs() / 86_400);
+    }
+    format_duration(every)
 }
 
 /// How many readings of a series are likely to lie in `range`, were they evenly spread.
@@ -187,6 +196,13 @@ mod tests {
             address.contains("every=1m&agg=mean,min,max&time=ms"),
             "{address}"
         );
+    }
+
+    #[test]
+    fn a_week_is_asked_for_as_days() {
+        let every = Duration::from_secs(7 * 86_400);
+        let address = address("a/b", range(0, 60_000_000), Rows::Buckets { every });
+        assert!(address.contains("every=7d&"), "{address}");
     }
 
     #[test]

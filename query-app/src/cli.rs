@@ -149,7 +149,7 @@ fn init_tracing(asked: &Asked) {
 
 /// A command whose arguments were checked: from here on only the store can refuse it.
 enum Asked {
-    Range(crate::question::RangeQuestion),
+    Range(Box<crate::question::RangeQuestion>),
     Last(sensor_model::Pattern),
     Series(commands::series::SeriesCommand),
     Put(crate::client::batch::LooseReading),
@@ -163,7 +163,7 @@ enum Asked {
 impl Command {
     fn checked(self) -> Result<Asked, CommandError> {
         Ok(match self {
-            Self::Range(args) => Asked::Range(args.checked()?),
+            Self::Range(args) => Asked::Range(Box::new(args.checked()?)),
             Self::Last(args) => Asked::Last(args.checked()?),
             Self::Series(args) => Asked::Series(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
@@ -179,7 +179,7 @@ impl Command {
 impl Asked {
     async fn run(self, context: Context<'_>) -> Result<(), CommandError> {
         match self {
-            Self::Range(question) => commands::range::run(question, context).await,
+            Self::Range(question) => commands::range::run(*question, context).await,
             Self::Last(pattern) => commands::last::run(pattern, context).await,
             Self::Series(command) => commands::series::run(command, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,

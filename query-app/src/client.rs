@@ -253,13 +253,17 @@ impl Client {
         terms: &Terms,
     ) -> Result<(Freshness, FrameReader), Failure> {
         let deadline = Instant::now() + terms.timeout;
-        let mut literals = patterns.iter().filter(|pattern| pattern.is_literal());
         match self.open(&request, terms, deadline).await {
             Err(failure) if failure.code == ErrorCode::NotFound => {
-                // The store's message names it where there is more than one.
-                match (literals.next(), literals.next()) {
-                    (Some(pattern), None) => Err(self.unknown_series(pattern, terms).await),
-                    _ => Err(failure),
+                let is_named = |pattern: &&Pattern| {
+                    let named = format!("series {} ", pattern.as_str());
+                    pattern.is_literal() && failure.message.contains(&named)
+                };
+                let mut literals = patterns.iter().filter(|pattern| pattern.is_literal());
+                let one = literals.next().filter(|_| literals.next().is_none());
+                match one.or_else(|| patterns.iter().find(is_named)) {
+                    Some(pattern) => Err(self.unknown_series(pattern, terms).await),
+                    None => Err(failure),
                 }
             }
             opened => opened,

@@ -143,9 +143,8 @@ impl RangeQuestion {
                 cursor,
             },
         };
-        match &question.page.cursor {
-            Some(cursor) => cursor.check(&question)?,
-            None => {}
+        if let Some(cursor) = &question.page.cursor {
+            cursor.check(&question)?;
         }
         Ok(question)
     }

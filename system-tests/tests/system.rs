@@ -7,6 +7,8 @@
 
 #[path = "system/failover.rs"]
 mod failover;
+#[path = "system/oracle.rs"]
+mod oracle;
 #[path = "system/recordings.rs"]
 mod recordings;
 #[path = "system/refusals.rs"]

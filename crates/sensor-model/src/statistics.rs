@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::Columns;
 use crate::time::Timestamp;
-use crate::value::{Kind, Reading, Value};
+use crate::value::{Reading, Value};
 
 /// The sum of a run of values, exact for integers and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -193,22 +193,28 @@ impl Statistics {
     }
 }
 
-/// Replaces `kept` by `other` where that compares to it as `wanted`, as numbers.
+/// Replaces `kept` by `other` where that compares to it as `wanted`. Of two kinds both are numbers, a
+/// flag 0 or 1.
 fn join_extreme(kept: &mut Option<Value>, other: &Option<Value>, wanted: std::cmp::Ordering) {
-    let Some(value) = other else { return };
-    let is_wanted = match kept {
-        None => true,
-        Some(Value::I64(current)) if value.kind() == Kind::I64 => {
-            matches!(value, Value::I64(value) if value.cmp(current) == wanted)
+    let (Some(current), Some(value)) = (&mut *kept, other) else {
+        if kept.is_none() {
+            kept.clone_from(other);
         }
-        Some(current) => match (value.as_f64(), current.as_f64()) {
-            (Some(value), Some(current)) => value.total_cmp(&current) == wanted,
-            _ => false,
-        },
+        return;
     };
-    if is_wanted {
-        *kept = Some(value.clone());
+    if current.kind() == value.kind() {
+        return keep(kept, value, wanted);
     }
+    let number = |value: &Value| match value {
+        Value::Bool(flag) => Value::I64(i64::from(*flag)),
+        other => other.clone(),
+    };
+    let (low, high) = (number(value), number(current));
+    let is_wanted = match (low.as_f64(), high.as_f64()) {
+        (Some(value), Some(current)) => value.total_cmp(&current) == wanted,
+        _ => false,
+    };
+    *kept = Some(if is_wanted { low } else { high });
 }
 
 /// Replaces `kept` by `value` where `value` compares to it as `wanted`.
@@ -258,6 +264,27 @@ mod tests {
         let columns = integers(&[(1, i64::MAX), (2, i64::MAX), (3, i64::MAX)]);
         let statistics = Statistics::of_columns(&columns).unwrap();
         assert_eq!(statistics.sum, Sum::I64(3 * i128::from(i64::MAX)));
+    }
+
+    #[test]
+    fn series_of_other_kinds_are_joined_as_numbers() {
+        let of = |value: Value| {
+            Statistics::of(&Reading {
+                timestamp: Timestamp::from_nanos(1),
+                value,
+            })
+        };
+        let mut joined = of(Value::Text("run".into()));
+        joined.join(&of(Value::Bool(true)));
+        assert_eq!(joined.max, Some(Value::Bool(true)));
+        joined.join(&of(Value::Bool(false)));
+        assert_eq!((joined.count, joined.sum), (3, Sum::I64(1)));
+        joined.join(&of(Value::F64(0.5)));
+        assert_eq!(joined.min, Some(Value::I64(0)));
+        assert_eq!(joined.max, Some(Value::I64(1)));
+        assert_eq!(joined.sum, Sum::F64(1.5));
+        assert_eq!(joined.first.value, Value::Text("run".into()));
+        assert_eq!(joined.last.value, Value::F64(0.5));
     }
 
     proptest! {

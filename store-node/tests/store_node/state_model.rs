@@ -27,9 +27,12 @@ use model::Model;
 /// What a scan handed over, put together again.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    series: Vec<(Head, Columns, Vec<Bucket>)>,
+    series: Vec<Rows>,
     totals: Totals,
 }
+
+/// What the rows are of, readings, and buckets.
+type Rows = (Head, Columns, Vec<Bucket>);
 
 /// What rows are of.
 #[derive(Debug, PartialEq)]
@@ -41,7 +44,7 @@ enum Head {
 /// Equal but for rounding: a sum depends on its order.
 impl PartialEq for Answer {
     fn eq(&self, other: &Self) -> bool {
-        let alike = |(a, b): (&(Head, Columns, Vec<Bucket>), &(Head, Columns, Vec<Bucket>))| {
+        let alike = |(a, b): (&Rows, &Rows)| {
             let rows = a.2.iter().zip(&b.2);
             (&a.0, &a.1, a.2.len()) == (&b.0, &b.1, b.2.len())
                 && rows.into_iter().all(|(a, b)| aggregates::alike(a, b))

@@ -1,5 +1,10 @@
 //! Buckets, computed from all readings of a series at once, each aggregate by its definition.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "sums and places among values are small whole numbers here"
+)]
+
 use std::collections::BTreeMap;
 
 use sensor_model::{Aggregate, Bucket, Grid, Reading, TimeRange, Timestamp, Value};

@@ -13,3 +13,5 @@ mod recordings;
 mod refusals;
 #[path = "system/support.rs"]
 mod support;
+#[path = "system/two_sites.rs"]
+mod two_sites;

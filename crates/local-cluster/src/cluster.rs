@@ -2,16 +2,18 @@
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::faults::Faults;
 use crate::http::json;
 use crate::identities::Identities;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
+use crate::small_disk::SmallDisk;
 use crate::wait::until;
 
 /// How long a node may take from its start to its ready line, on a loaded machine.
@@ -30,6 +32,12 @@ pub struct ClusterOptions {
     pub base_port: Option<u16>,
     /// The cluster's name, as in every identity.
     pub name: String,
+    /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
+    pub settings: Vec<(String, String)>,
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    pub faults: bool,
+    /// Puts each node on a [`SmallDisk`] of so many bytes.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for ClusterOptions {
@@ -38,6 +46,9 @@ impl Default for ClusterOptions {
             nodes: 3,
             base_port: None,
             name: "local".to_owned(),
+            settings: Vec::new(),
+            faults: false,
+            disk_bytes: None,
         }
     }
 }
@@ -48,6 +59,7 @@ pub struct LocalCluster {
     programs: Programs,
     identities: Identities,
     dir: PathBuf,
+    settings: Vec<(String, String)>,
     nodes: Vec<StoreNode>,
 }
 
@@ -62,6 +74,8 @@ pub struct StoreNode {
     pub http: String,
     /// Its data folder.
     pub data: PathBuf,
+    faults: Option<Faults>,
+    disk: Option<SmallDisk>,
     process: Option<Process>,
 }
 
@@ -75,18 +89,13 @@ impl LocalCluster {
         let ports = ports(options)?;
         let nodes = (1..=options.nodes)
             .zip(ports)
-            .map(|(id, (quic, http))| StoreNode {
-                id,
-                quic: format!("127.0.0.1:{quic}"),
-                http: format!("127.0.0.1:{http}"),
-                data: dir.join(format!("node-{id}")),
-                process: None,
-            })
-            .collect();
+            .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
+            .collect::<Result<_>>()?;
         let mut cluster = Self {
             programs: programs.clone(),
             identities,
             dir: dir.to_path_buf(),
+            settings: options.settings.clone(),
             nodes,
         };
         cluster.restart_all()?;
@@ -279,6 +288,19 @@ impl LocalCluster {
         Ok(None)
     }
 
+    /// Waits for node `id` to end by itself, and gives how it ended and the end of its log.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended after `timeout`.
+    pub fn wait_fallen(&mut self, id: u64, timeout: Duration) -> Result<(ExitStatus, String)> {
+        let node = self.node_mut(id)?;
+        let process = node.process.as_mut().context("the node is not running")?;
+        let (status, _) = process.wait(timeout)?;
+        let story = process.log_tail();
+        node.process = None;
+        Ok((status, story))
+    }
+
     /// Stops every running node.
     ///
     /// # Errors
@@ -310,6 +332,7 @@ impl LocalCluster {
             .collect();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
+        command.envs(self.settings.iter().cloned());
         let node = self.node_mut(id)?;
         command
             .args(["run", "--id", &id.to_string(), "--data"])
@@ -318,6 +341,9 @@ impl LocalCluster {
             .arg(identity)
             .args(["--listen", &node.quic, "--http", &node.http])
             .args(["--bootstrap", &members.join(",")]);
+        if let Some(faults) = &node.faults {
+            faults.attach(&mut command);
+        }
         node.process = Some(Process::start(&format!("node {id}"), command, &log)?);
         Ok(())
     }
@@ -332,23 +358,71 @@ impl LocalCluster {
         Ok(())
     }
 
-    fn node(&self, id: u64) -> Result<&StoreNode> {
+    /// Node `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node(&self, id: u64) -> Result<&StoreNode> {
         self.nodes
             .iter()
             .find(|node| node.id == id)
             .with_context(|| format!("there is no node {id}"))
     }
 
-    fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
+    /// Node `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
         let node = self.nodes.iter_mut().find(|node| node.id == id);
         node.with_context(|| format!("there is no node {id}"))
     }
 }
 
 impl StoreNode {
+    fn new(id: u64, ports: (u16, u16), dir: &Path, options: &ClusterOptions) -> Result<Self> {
+        let folder = dir.join(format!("node-{id}"));
+        let faults = options.faults.then(|| Faults::new(&folder)).transpose()?;
+        let disk = options
+            .disk_bytes
+            .map(|bytes| SmallDisk::mount(&folder, bytes))
+            .transpose()?;
+        Ok(Self {
+            id,
+            quic: format!("127.0.0.1:{}", ports.0),
+            http: format!("127.0.0.1:{}", ports.1),
+            data: disk
+                .as_ref()
+                .map_or(folder, |disk| disk.path().to_path_buf()),
+            faults,
+            disk,
+            process: None,
+        })
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
+    }
+
+    /// What can be broken of its disk and clock.
+    ///
+    /// # Errors
+    /// When the cluster was started without [`ClusterOptions::faults`].
+    pub fn faults(&self) -> Result<&Faults> {
+        self.faults
+            .as_ref()
+            .context("the cluster was started without faults")
+    }
+
+    /// The small disk it is on.
+    ///
+    /// # Errors
+    /// When the cluster was started without [`ClusterOptions::disk_bytes`].
+    pub fn disk_mut(&mut self) -> Result<&mut SmallDisk> {
+        self.disk
+            .as_mut()
+            .context("the cluster was started without small disks")
     }
 }
 

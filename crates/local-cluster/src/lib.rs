@@ -24,7 +24,7 @@ mod wait;
 
 pub use cluster::{ClusterOptions, LocalCluster, StoreNode};
 pub use faults::Faults;
-pub use http::json;
+pub use http::{json, text};
 pub use identities::Identities;
 pub use process::{Process, Signal};
 pub use programs::{Profile, Programs, workspace_root};

@@ -24,9 +24,12 @@ pub(crate) struct TestCluster {
 
 impl TestCluster {
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&ClusterOptions::default())
+    }
+
+    pub(crate) fn start_with(options: &ClusterOptions) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let cluster =
-            LocalCluster::start(&Programs::built()?, dir.path(), &ClusterOptions::default())?;
+        let cluster = LocalCluster::start(&Programs::built()?, dir.path(), options)?;
         Ok(Self { cluster, dir })
     }
 

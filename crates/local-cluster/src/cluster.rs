@@ -60,6 +60,8 @@ pub struct LocalCluster {
     identities: Identities,
     dir: PathBuf,
     settings: Vec<(String, String)>,
+    /// The members it was formed of, as `--bootstrap` takes them.
+    founders: String,
     nodes: Vec<StoreNode>,
 }
 
@@ -74,6 +76,8 @@ pub struct StoreNode {
     pub http: String,
     /// Its data folder.
     pub data: PathBuf,
+    /// The members it asked to be let in; empty for one the cluster was formed of.
+    joined: String,
     faults: Option<Faults>,
     disk: Option<SmallDisk>,
     process: Option<Process>,
@@ -90,12 +94,17 @@ impl LocalCluster {
         let nodes = (1..=options.nodes)
             .zip(ports)
             .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        let founders: Vec<String> = nodes
+            .iter()
+            .map(|node| format!("{}={}", node.id, node.quic))
+            .collect();
         let mut cluster = Self {
             programs: programs.clone(),
             identities,
             dir: dir.to_path_buf(),
             settings: options.settings.clone(),
+            founders: founders.join(","),
             nodes,
         };
         cluster.restart_all()?;
@@ -265,6 +274,48 @@ impl LocalCluster {
         down.into_iter().try_for_each(|id| self.wait_ready(id))
     }
 
+    /// Gives every node that is started from now on these settings, in place of those it had.
+    pub fn set_settings(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.settings = settings.iter().map(owned).collect();
+    }
+
+    /// Starts a further node, with a new id and an empty folder, that asks the others to let it in,
+    /// and waits until it is ready. Gives its id.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn join(&mut self) -> Result<u64> {
+        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let one = ClusterOptions {
+            nodes: 1,
+            ..ClusterOptions::default()
+        };
+        let free = ports(&one)?.first().copied().context("no free port")?;
+        let joined = self.targets();
+        let mut node = StoreNode::new(id, free, &self.dir, &one)?;
+        node.joined = joined;
+        self.nodes.push(node);
+        self.spawn(id)?;
+        self.wait_ready(id)?;
+        Ok(id)
+    }
+
+    /// Forgets node `id`, which is not running, and removes its folder. The cluster is not told.
+    ///
+    /// # Errors
+    /// When there is no such node, it runs, or its folder cannot be removed.
+    pub fn wipe(&mut self, id: u64) -> Result<()> {
+        let node = self.node(id)?;
+        if node.process.is_some() {
+            bail!("node {id} is running");
+        }
+        std::fs::remove_dir_all(&node.data)
+            .with_context(|| format!("cannot remove {}", node.data.display()))?;
+        self.nodes.retain(|node| node.id != id);
+        Ok(())
+    }
+
     /// A node that ended by itself, if there is one: how, and the end of its log. It counts as not
     /// running from then on.
     ///
@@ -325,11 +376,7 @@ impl LocalCluster {
 
     fn spawn(&mut self, id: u64) -> Result<()> {
         let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
-        let members: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}={}", node.id, node.quic))
-            .collect();
+        let founders = self.founders.clone();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
         command.envs(self.settings.iter().cloned());
@@ -339,8 +386,11 @@ impl LocalCluster {
             .arg(&node.data)
             .arg("--identity")
             .arg(identity)
-            .args(["--listen", &node.quic, "--http", &node.http])
-            .args(["--bootstrap", &members.join(",")]);
+            .args(["--listen", &node.quic, "--http", &node.http]);
+        match node.joined.as_str() {
+            "" => command.args(["--bootstrap", &founders]),
+            members => command.args(["--join", members]),
+        };
         if let Some(faults) = &node.faults {
             faults.attach(&mut command);
         }
@@ -394,6 +444,7 @@ impl StoreNode {
             data: disk
                 .as_ref()
                 .map_or(folder, |disk| disk.path().to_path_buf()),
+            joined: String::new(),
             faults,
             disk,
             process: None,

@@ -20,7 +20,7 @@ mod process;
 mod programs;
 mod wait;
 
-pub use cluster::{ClusterOptions, LocalCluster, StoreNode};
+pub use cluster::{ClusterOptions, Fallen, LocalCluster, StoreNode};
 pub use http::json;
 pub use identities::Identities;
 pub use process::{Process, Signal};

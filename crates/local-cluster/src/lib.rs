@@ -23,7 +23,7 @@ mod programs;
 mod small_disk;
 mod wait;
 
-pub use cluster::{ClusterOptions, LocalCluster, StoreNode};
+pub use cluster::{ClusterOptions, Fallen, LocalCluster, StoreNode};
 pub use faults::Faults;
 pub use http::{json, page, post, text};
 pub use identities::Identities;

@@ -124,7 +124,10 @@ fn full_disks_refuse_readings_and_nothing_else_until_there_is_room() -> Result<(
     ensure!(code == 1 && line.contains("full"), "{line}");
     for node in 1..=3 {
         let http = &test.cluster.node(node)?.http;
-        ensure!(text(http, "/healthz", HTTP_TIMEOUT)?.0 == 200 && text(http, "/readyz", HTTP_TIMEOUT)?.0 == 200);
+        ensure!(
+            text(http, "/healthz", HTTP_TIMEOUT)?.0 == 200
+                && text(http, "/readyz", HTTP_TIMEOUT)?.0 == 200
+        );
         let (_, metrics) = text(http, "/metrics", HTTP_TIMEOUT)?;
         ensure!(metrics.contains("tidemark_disk_free_bytes"), "{metrics}");
         let number = node.to_string();

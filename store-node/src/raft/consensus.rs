@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
+    backlog::Backlog,
     freshness,
     network::Network,
     proposals::{self, Proposals},
@@ -133,6 +134,7 @@ impl Consensus {
                 network: parts.network,
                 reception: parts.reception.clone(),
                 space: parts.log.space.clone(),
+                backlog: Backlog::new(parts.policy.seal_bytes),
                 transfer: transfer.clone(),
                 archive: Arc::clone(&archive),
                 proposals,
@@ -148,7 +150,6 @@ impl Consensus {
             replica: replica.clone(),
             group: group.clone(),
             store: store.clone(),
-            space: parts.log.space,
             transfer,
         };
         parts.reception.enter(Stage::Running(Arc::new(member)));

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
+    consistency::{self, Comparisons},
     freshness,
     network::Network,
     proposals::{self, Proposals},
@@ -140,6 +141,7 @@ impl Consensus {
                 draining: AtomicBool::new(false),
                 changing: tokio::sync::Mutex::default(),
                 fresh: watch::Sender::new(None),
+                comparisons: Comparisons::default(),
                 started: Instant::now(),
             }),
         };
@@ -161,6 +163,7 @@ impl Consensus {
                 .run_until_cancelled_owned(proposals::feed(group.clone(), queue)),
         );
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
+        tasks.spawn(consistency::keep(replica.clone(), stop.clone()));
         tasks.spawn(purging::keep(
             replica.clone(),
             Arc::clone(&archive),

@@ -72,6 +72,8 @@ pub struct Parts {
     pub reception: Reception,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Bytes a second at which files are fetched from other members at most; 0 for as fast as they come.
+    pub transfer_rate: u64,
     /// Bytes of the log up to which it keeps entries for members that lack them.
     pub log_bytes_max: u64,
     /// Told when consensus breaks.
@@ -112,7 +114,15 @@ impl Consensus {
         let store = parts.log.store;
         let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
-        let transfer = Transfer::new(store.shard(), parts.disk, parts.segments, network, space);
+        let rate = parts.transfer_rate;
+        let transfer = Transfer::new(
+            store.shard(),
+            parts.disk,
+            parts.segments,
+            network,
+            space,
+            rate,
+        );
         let group = Group::new(
             id,
             Arc::new(config),

@@ -4,7 +4,8 @@
 //! the memory: nothing that consensus or checksums would notice. So every node asks every other, again
 //! and again, for two digests, and compares them with its own at the same position: of what applying
 //! the newest entries came to ([`crate::state::trail`]), and of manifests, which stand for all that is
-//! sealed ([`crate::archive::Print`]). A difference is an alarm, on both sides. See
+//! sealed ([`crate::archive::Print`]). A difference is an alarm, on both sides. Where it lies in segments
+//! alone, and most members have the same ones, the odd one takes theirs. See
 //! `docs/decisions/0016-consistency-check.md`.
 
 use std::{
@@ -44,6 +45,8 @@ pub(super) struct Compared {
     pub(super) equal_at: Option<u64>,
     /// That they are not, until what is sealed is the same again.
     pub(super) difference: Option<Difference>,
+    /// What it said of its newest manifests.
+    sealed: Vec<Print>,
 }
 
 /// What a replica has made of the log.
@@ -68,6 +71,7 @@ pub(super) async fn keep(replica: Replica, stop: CancellationToken) {
             if replica.fence().is_none() {
                 let checks = others.iter().map(|id| check(&replica, *id));
                 futures::future::join_all(checks).await;
+                heal(&replica).await;
             }
         }
     };
@@ -99,6 +103,34 @@ async fn check(replica: &Replica, peer: u64) {
     replica.shared.comparisons.note(peer, &ours, &theirs);
 }
 
+/// Takes the segments that most members have, where this replica made others of the same state.
+async fn heal(replica: &Replica) {
+    let shared = &replica.shared;
+    let Some(own) = shared.archive.prints().pop() else {
+        return;
+    };
+    let members = replica.others().len() + 1;
+    let Some((peer, print)) = shared.comparisons.outvoted(&own, members) else {
+        return;
+    };
+    let metrics = replica.metrics();
+    let Some(address) = metrics.membership_config.get_node(&peer) else {
+        return;
+    };
+    let client = shared.network.client(peer, address);
+    let adopted = shared
+        .transfer
+        .adopt_segments(&client, &print, &shared.archive);
+    if adopted.await {
+        counter!("tidemark_segments_replaced_total").increment(1);
+        error!(
+            peer,
+            position = print.position,
+            "segments that this replica had made otherwise than most were replaced by theirs"
+        );
+    }
+}
+
 impl Replica {
     /// What this replica has made of the log up to `index`, for another to compare.
     pub(super) async fn digests_at(&self, index: u64) -> Digests {
@@ -124,6 +156,23 @@ impl Comparisons {
         self.peers().get(&peer).cloned().unwrap_or_default()
     }
 
+    /// What most of so many `members` have in the place of `own`, and one that has it.
+    fn outvoted(&self, own: &Print, members: usize) -> Option<(u64, Print)> {
+        let peers = self.peers();
+        let others = peers.iter().filter_map(|(id, compared)| {
+            let mut sealed = compared.sealed.iter();
+            let same_place =
+                |print: &&Print| print.id() == own.id() && print.version == own.version;
+            let print = sealed.find(same_place)?;
+            (print.hash != own.hash).then_some((*id, *print))
+        });
+        let others: Vec<(u64, Print)> = others.collect();
+        others.iter().copied().find(|(_, print)| {
+            let same = others.iter().filter(|(_, other)| other == print);
+            same.count() > members / 2
+        })
+    }
+
     fn retain(&self, members: &[u64]) {
         self.peers().retain(|id, _| members.contains(id));
     }
@@ -131,6 +180,7 @@ impl Comparisons {
     fn note(&self, peer: u64, ours: &Digests, theirs: &Digests) {
         let mut peers = self.peers();
         let compared = peers.entry(peer).or_default();
+        compared.sealed.clone_from(&theirs.sealed);
         let was = compared.difference.take();
         compared.difference = judge(was.clone(), ours, theirs);
         match (&was, &compared.difference) {
@@ -236,6 +286,29 @@ mod tests {
             position(judge(None, &ours, &digests(None, &[(20, 2)]))),
             Some(20)
         );
+    }
+
+    #[test]
+    fn only_most_of_the_members_outvote_one() {
+        let ours = digests(None, &[(10, 1), (20, 1)]);
+        let own = ours.sealed[1];
+        let with = |others: &[(u64, u8)]| {
+            let comparisons = Comparisons::default();
+            for (peer, hash) in others {
+                comparisons.note(*peer, &ours, &digests(None, &[(10, 7), (20, *hash)]));
+            }
+            comparisons
+        };
+        let outvoted = |others: &[(u64, u8)], members| {
+            let found = with(others).outvoted(&own, members);
+            found.map(|(_, print)| print.hash.0[0])
+        };
+        assert_eq!(outvoted(&[(2, 2), (3, 2)], 3), Some(2));
+        assert_eq!(outvoted(&[(2, 2), (3, 2)], 4), None);
+        assert_eq!(outvoted(&[(2, 2), (3, 1)], 3), None);
+        assert_eq!(outvoted(&[(2, 2), (3, 3)], 3), None);
+        assert_eq!(outvoted(&[(2, 2)], 2), None);
+        assert_eq!(outvoted(&[(2, 1), (3, 1)], 3), None);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Trail {
     next: u64,
     /// Of the newest positions, the last of them `next - 1`.
     values: VecDeque<u64>,
+    /// Entries were left out, so there is nothing to compare before the next seal.
+    is_lost: bool,
 }
 
 /// One entry as it was applied.
@@ -37,15 +39,20 @@ impl Trail {
         Self {
             next: index + 1,
             values: VecDeque::from([beginning(index)]),
+            is_lost: false,
         }
     }
 
     /// Adds an entry that was just applied.
     pub(super) fn add(&mut self, footprint: Footprint, is_seal: bool) {
         let Footprint { index, mut hasher } = footprint;
+        self.is_lost = !is_seal && (self.is_lost || index != self.next);
         if index != self.next {
-            // The entries before were not applied here: the manifest stands for them.
             self.values.clear();
+        }
+        self.next = index + 1;
+        if self.is_lost {
+            return;
         }
         let value = if is_seal {
             beginning(index)
@@ -58,7 +65,6 @@ impl Trail {
             self.values.pop_front();
         }
         self.values.push_back(value);
-        self.next = index + 1;
     }
 
     /// The newest position with its digest.
@@ -210,6 +216,17 @@ mod tests {
         assert_eq!(restored.at(2), None);
         assert!(whole.at(2).is_some());
         assert_eq!(whole.at(5), None);
+    }
+
+    #[test]
+    fn whoever_left_entries_out_says_nothing_before_the_next_seal() {
+        let mut trail = trail(&[1, 2]);
+        for index in [5, 6] {
+            trail.add(applied(index, 1), false);
+            assert_eq!((trail.newest(), trail.at(index)), (None, None));
+        }
+        trail.add(applied(7, 1), true);
+        assert_eq!(trail.newest(), Trail::begun_at(7).newest());
     }
 
     #[test]

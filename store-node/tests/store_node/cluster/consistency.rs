@@ -1,10 +1,15 @@
 //! Replicas compare what they have made of the log: what differs is named, and nothing else is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use sensor_model::{Kind, SeriesDescription, SeriesPath};
+use sensor_model::{Consistency, Kind, SeriesDescription, SeriesPath};
 use store_node::command::{self, Seal};
+use store_node::segments::manifest::Manifest;
 
+use super::membership::load::Load;
+use super::serving::{Client, range};
+use super::snapshots::{path, segment, write};
 use super::{Cluster, until};
 
 /// Past any position of a test: what is applied there was never in a log.
@@ -48,6 +53,43 @@ impl Cluster {
         }
         index
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_were_made_otherwise_give_way_to_those_of_most() {
+    let cluster = Cluster::formed(3).await;
+    let load = Load::begin(&cluster);
+    load.goes_on(20).await;
+    let readings = load.end().await;
+    cluster.all_have(readings).await;
+    let sealed = cluster.seals().await;
+    cluster.all_equal_at(sealed).await;
+    let archive = |id: u64| Arc::clone(&cluster.nodes[&id].context().unwrap().archive);
+    let right = archive(1).manifest().unwrap();
+    assert!(!right.segments.is_empty());
+    // Node 2 is as if it had made another segment of the same readings.
+    let (mut entry, content) = segment(7, 100_000);
+    write(&cluster.disks[&2], &path(&entry), &content);
+    entry.created = right.segments[0].created;
+    let wrong = Manifest {
+        segments: vec![entry],
+        ..Manifest::clone(&right)
+    };
+    let planted = archive(2);
+    tokio::task::spawn_blocking(move || planted.install(wrong))
+        .await
+        .unwrap()
+        .unwrap();
+    until(|| (archive(2).manifest() == Some(Arc::clone(&right))).then_some(())).await;
+    let last = cluster.open_producer("device/a").await.token.index;
+    cluster.all_equal_at(last).await;
+    cluster.all_have(readings).await;
+    let operator = Client::operator(&cluster);
+    let question = range("load/**", Consistency::Any);
+    let answer = operator
+        .ask(&cluster, 2, &question, bytes::Bytes::new())
+        .await;
+    answer.unwrap();
 }
 
 fn series(path: &str) -> bytes::Bytes {

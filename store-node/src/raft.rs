@@ -22,6 +22,7 @@ mod admission;
 mod backlog;
 mod complaints;
 pub mod consensus;
+mod consistency;
 pub mod formation;
 mod freshness;
 pub(crate) mod index;

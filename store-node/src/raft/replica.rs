@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     backlog::Backlog,
+    consistency::Comparisons,
     log_store::LogStore,
     message::{Assurance, FromPeer, Refusal},
     network::Network,
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     /// Held while the membership is being changed from this node.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) comparisons: Comparisons,
     pub(super) started: Instant,
 }
 

@@ -53,11 +53,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn new(
-        replica: Replica,
-        first: (ToPeer, Bytes),
-        receiver: FrameReceiver,
-    ) -> Self {
+    pub(super) fn new(replica: Replica, first: (ToPeer, Bytes), receiver: FrameReceiver) -> Self {
         Self {
             replica,
             first: Some(first),

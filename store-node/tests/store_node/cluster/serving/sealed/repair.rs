@@ -266,7 +266,10 @@ async fn writes_wait_and_reads_go_on_when_nothing_can_be_sealed() {
     };
     let mut written = 0;
     let refused = loop {
-        match operator.ask(&cluster, 1, &write, batch(&[(0, &noise)])).await {
+        match operator
+            .ask(&cluster, 1, &write, batch(&[(0, &noise)]))
+            .await
+        {
             Ok(_) => written += 1,
             Err(refused) => break refused,
         }

@@ -5,6 +5,10 @@
     reason = "tests read and write files of their own"
 )]
 
+#[path = "system/disk_full.rs"]
+mod disk_full;
+#[path = "system/failed_sync.rs"]
+mod failed_sync;
 #[path = "system/failover.rs"]
 mod failover;
 #[path = "system/recordings.rs"]

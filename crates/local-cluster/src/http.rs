@@ -4,43 +4,46 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ureq::Agent;
+use ureq::http::Response;
 
 /// The longest answer that is read.
 const BYTES_MAX: u64 = 1 << 30;
+/// How long a program may take to say how it is.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fetches `http://{address}{path}` and reads it as JSON, whatever its status code.
 ///
 /// # Errors
 /// When nothing answers within 5 s or the answer is not JSON.
 pub fn json(address: &str, path: &str) -> Result<serde_json::Value> {
-    let url = format!("http://{address}{path}");
-    let config = Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .http_status_as_error(false);
-    let agent: Agent = config.build().into();
-    let mut response = agent
-        .get(&url)
-        .call()
-        .with_context(|| format!("GET {url}"))?;
-    response
-        .body_mut()
-        .read_json()
-        .with_context(|| format!("GET {url} is not JSON"))
+    let mut response = get(address, path, TIMEOUT)?;
+    let body = response.body_mut().read_json();
+    body.with_context(|| format!("GET http://{address}{path} is not JSON"))
 }
 
-/// Fetches `http://{address}{path}` whole.
+/// Fetches `http://{address}{path}`: its status code, whatever it is, and its text.
+///
+/// # Errors
+/// When the answer is not there within `timeout`, or is no text.
+pub fn text(address: &str, path: &str, timeout: Duration) -> Result<(u16, String)> {
+    let mut response = get(address, path, timeout)?;
+    let body = response.body_mut().with_config().limit(BYTES_MAX);
+    let body = body.read_to_string();
+    let body = body.with_context(|| format!("GET http://{address}{path} is not text"))?;
+    Ok((response.status().as_u16(), body))
+}
+
+/// Fetches the text of `http://{address}{path}`.
 ///
 /// # Errors
 /// When the answer is not there within `timeout`, is no text, or its status code says that it failed.
-pub fn text(address: &str, path: &str, timeout: Duration) -> Result<String> {
-    let url = format!("http://{address}{path}");
-    let config = Agent::config_builder().timeout_global(Some(timeout));
-    let agent: Agent = config.build().into();
-    let answer = agent.get(&url).call().and_then(|mut response| {
-        let body = response.body_mut().with_config().limit(BYTES_MAX);
-        body.read_to_string()
-    });
-    answer.with_context(|| format!("GET {url}"))
+pub fn page(address: &str, path: &str, timeout: Duration) -> Result<String> {
+    let (code, body) = text(address, path, timeout)?;
+    anyhow::ensure!(
+        (200..300).contains(&code),
+        "GET http://{address}{path}: {code} {body}"
+    );
+    Ok(body)
 }
 
 /// Sends `body` to `http://{address}{path}`.
@@ -51,4 +54,14 @@ pub fn post(address: &str, path: &str, body: &str) -> Result<()> {
     let url = format!("http://{address}{path}");
     let sent = ureq::post(&url).send(body);
     sent.map(|_| ()).with_context(|| format!("POST {url}"))
+}
+
+fn get(address: &str, path: &str, timeout: Duration) -> Result<Response<ureq::Body>> {
+    let agent: Agent = Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let url = format!("http://{address}{path}");
+    agent.get(&url).call().with_context(|| format!("GET {url}"))
 }

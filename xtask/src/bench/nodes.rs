@@ -28,7 +28,7 @@ fn memory(cluster: &LocalCluster) -> Result<Vec<(f64, f64)>> {
 pub(crate) fn metric(cluster: &LocalCluster, name: &str) -> Result<f64> {
     let mut total = 0.0;
     for node in cluster.nodes().iter().filter(|node| node.pid().is_some()) {
-        let page = local_cluster::text(&node.http, "/metrics", Duration::from_secs(5))?;
+        let page = local_cluster::page(&node.http, "/metrics", Duration::from_secs(5))?;
         let lines = page.lines().filter_map(|line| line.strip_prefix(name));
         total += lines
             .filter_map(|rest| rest.trim().parse::<f64>().ok())

@@ -109,7 +109,7 @@ impl Service {
         let line = process.wait_line("listening http=", READY_TIMEOUT)?;
         let address = line.rsplit("http=").next().context("no address")?;
         // Connected to the nodes: what is measured is a query, not a handshake.
-        local_cluster::text(address.trim(), "/api/v1/cluster", TIMEOUT)?;
+        local_cluster::page(address.trim(), "/api/v1/cluster", TIMEOUT)?;
         Ok(Self {
             address: address.trim().to_owned(),
             _process: process,
@@ -126,7 +126,7 @@ impl Service {
         };
         let (sum, count) = (metric("sum")?, metric("count")?);
         let begun = Instant::now();
-        let answer = local_cluster::text(&self.address, query.path, TIMEOUT)?;
+        let answer = local_cluster::page(&self.address, query.path, TIMEOUT)?;
         let through = begun.elapsed();
         let asked = metric("count")? - count;
         anyhow::ensure!(asked >= 1.0, "{}: no node was asked", query.name);

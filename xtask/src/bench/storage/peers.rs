@@ -86,15 +86,15 @@ impl VictoriaMetrics {
             .arg("-retentionPeriod=100y");
         let mut process = Process::start("VictoriaMetrics", command, &dir.join("log"))?;
         until("VictoriaMetrics being there", TIMEOUT, || {
-            Ok(local_cluster::text(&address, "/health", TIMEOUT).ok())
+            Ok(local_cluster::page(&address, "/health", TIMEOUT).ok())
         })?;
         for part in rows.chunks(LINES) {
             local_cluster::post(&address, "/api/v1/import/prometheus", &lines(part)?)?;
         }
-        local_cluster::text(&address, "/internal/force_flush", TIMEOUT)?;
-        local_cluster::text(&address, "/internal/force_merge", TIMEOUT)?;
+        local_cluster::page(&address, "/internal/force_flush", TIMEOUT)?;
+        local_cluster::page(&address, "/internal/force_merge", TIMEOUT)?;
         until("VictoriaMetrics having merged", TIMEOUT, || {
-            let page = local_cluster::text(&address, "/metrics", TIMEOUT)?;
+            let page = local_cluster::page(&address, "/metrics", TIMEOUT)?;
             let active =
                 |line: &str| line.starts_with("vm_active_force_merges") && line.ends_with(" 0");
             let is_idle = page.lines().any(active) || !page.contains("vm_active_force_merges");

@@ -15,6 +15,8 @@ mod failover;
 mod recordings;
 #[path = "system/refusals.rs"]
 mod refusals;
+#[path = "system/replacement.rs"]
+mod replacement;
 #[path = "system/support.rs"]
 mod support;
 #[path = "system/two_sites.rs"]

@@ -21,6 +21,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    consistency::Comparisons,
     log_store::LogStore,
     message::{Assurance, FromPeer},
     network::Network,
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     /// Held while the membership is being changed from this node.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) comparisons: Comparisons,
     pub(super) started: Instant,
 }
 

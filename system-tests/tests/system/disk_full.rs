@@ -22,6 +22,8 @@ const DAY_SECONDS: u64 = 86_400;
 const START: u64 = 1_767_225_600;
 /// How long a disk may take to fill up, and room to be made.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a node may take to say how it is.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Three nodes on small disks, which seal and compact all the time; none where nothing can be mounted.
 fn cluster() -> Result<Option<TestCluster>> {
@@ -122,8 +124,11 @@ fn full_disks_refuse_readings_and_nothing_else_until_there_is_room() -> Result<(
     ensure!(code == 1 && line.contains("full"), "{line}");
     for node in 1..=3 {
         let http = &test.cluster.node(node)?.http;
-        ensure!(text(http, "/healthz")?.0 == 200 && text(http, "/readyz")?.0 == 200);
-        let (_, metrics) = text(http, "/metrics")?;
+        ensure!(
+            text(http, "/healthz", HTTP_TIMEOUT)?.0 == 200
+                && text(http, "/readyz", HTTP_TIMEOUT)?.0 == 200
+        );
+        let (_, metrics) = text(http, "/metrics", HTTP_TIMEOUT)?;
         ensure!(metrics.contains("tidemark_disk_free_bytes"), "{metrics}");
         let number = node.to_string();
         let last = test.query(&["last", "noise/**", "--node", &number, "--format", "csv"])?;
@@ -138,7 +143,7 @@ fn full_disks_refuse_readings_and_nothing_else_until_there_is_room() -> Result<(
         }
     }
     let leader = test.cluster.leader()?;
-    let (_, metrics) = text(&test.cluster.node(leader)?.http, "/metrics")?;
+    let (_, metrics) = text(&test.cluster.node(leader)?.http, "/metrics", HTTP_TIMEOUT)?;
     ensure!(metrics.contains("tidemark_disk_full 1"), "{metrics}");
     let shown = test.query(&["status"])?;
     ensure!(String::from_utf8_lossy(&shown.stdout).contains("disk full"));

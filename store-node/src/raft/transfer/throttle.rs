@@ -34,19 +34,19 @@ impl Throttle {
     /// # Cancel safety
     /// Safe: they count all the same.
     pub(super) async fn take(&self, bytes: u64) {
-        let Some(rate) = self.rate else {
-            return;
-        };
-        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.get());
+        if let Some(until) = self.paid_at(Instant::now(), bytes) {
+            sleep_until(until).await;
+        }
+    }
+
+    /// When `bytes` are paid for that arrived at `now`.
+    fn paid_at(&self, now: Instant, bytes: u64) -> Option<Instant> {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.rate?.get());
         let time = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let until = {
-            let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
-            let now = Instant::now();
-            let earliest = now.checked_sub(CREDIT_MAX).unwrap_or(now);
-            *paid = (*paid).max(earliest) + time;
-            *paid
-        };
-        sleep_until(until).await;
+        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let earliest = now.checked_sub(CREDIT_MAX).unwrap_or(now);
+        *paid = (*paid).max(earliest) + time;
+        Some(*paid)
     }
 }
 
@@ -54,23 +54,26 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    async fn time_of(throttle: &Throttle, pieces: u64) -> Duration {
-        let begun = Instant::now();
+    /// When so many pieces have arrived that come as fast as they may, from `now` on.
+    fn arrived(throttle: &Throttle, mut now: Instant, pieces: u64) -> Instant {
         for _ in 0..pieces {
-            throttle.take(1 << 18).await;
+            now = throttle
+                .paid_at(now, 1 << 18)
+                .map_or(now, |paid| paid.max(now));
         }
-        begun.elapsed()
+        now
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_fetched_keeps_to_the_rate_however_long_nothing_was() {
+    #[test]
+    fn what_is_fetched_keeps_to_the_rate_however_long_nothing_was() {
         let throttle = Throttle::new(1 << 20);
-        let time = time_of(&throttle, 40).await;
-        assert!(time <= Duration::from_secs(10), "{time:?}");
-        assert!(time >= Duration::from_secs(10) - CREDIT_MAX, "{time:?}");
-        tokio::time::advance(Duration::from_secs(3600)).await;
-        let time = time_of(&throttle, 40).await;
-        assert!(time >= Duration::from_secs(10) - CREDIT_MAX, "{time:?}");
-        assert_eq!(time_of(&Throttle::new(0), 1_000).await, Duration::ZERO);
+        let mut begun = Instant::now();
+        for _ in 0..2 {
+            let time = arrived(&throttle, begun, 40) - begun;
+            assert!(time <= Duration::from_secs(10), "{time:?}");
+            assert!(time >= Duration::from_secs(10) - CREDIT_MAX, "{time:?}");
+            begun += Duration::from_secs(3600);
+        }
+        assert_eq!(arrived(&Throttle::new(0), begun, 1_000), begun);
     }
 }

@@ -274,7 +274,8 @@ fn config(cluster: &str) -> Config {
         election_timeout_max: 600,
         // A node that was away does not depose a leader that the others hear.
         enable_pre_vote: Some(true),
-        // A leader that has lost its quorum finds out, and steps down.
+        // A leader that has lost its quorum falls silent from time to time, so that those who hear it can
+        // elect one that has not.
         quorum_loss_probe_interval: Some(1500),
         // A restarted leader asks for votes like anybody else.
         enable_leader_restore: Some(false),

@@ -24,6 +24,7 @@ use super::{
     backlog::Backlog,
     consistency::Comparisons,
     log_store::LogStore,
+    members::leader_of,
     message::{Assurance, FromPeer, Refusal},
     network::Network,
     proposals::{self, Proposals, ProposeError, Proposed, Reservation},
@@ -233,20 +234,14 @@ impl Replica {
 
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<Member> {
-        let leader = self
-            .shared
-            .group
-            .metrics()
-            .borrow_watched()
-            .current_leader?;
-        self.member(leader)
+        self.member(leader_of(&self.metrics())?)
     }
 
-    /// Whether this node leads, as far as it knows.
+    /// Whether this node leads, as far as it knows: a majority has answered it lately.
     pub fn is_leader(&self) -> bool {
         let metrics = self.shared.group.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.shared.id)
+        metrics.state == ServerState::Leader && leader_of(&metrics) == Some(self.shared.id)
     }
 
     /// The member `id`, if it is one.

@@ -86,6 +86,8 @@ pub struct Archive {
     pace: Pace,
     /// Of compaction.
     share: Share,
+    /// Bytes of the disk that segments being written leave free.
+    keep_free: u64,
 }
 
 /// What is left to be done of a change.
@@ -142,6 +144,7 @@ impl Archive {
             findings: Mutex::default(),
             pace: Pace::default(),
             share: Share::HALF,
+            keep_free: 0,
         })
     }
 
@@ -149,6 +152,12 @@ impl Archive {
     #[must_use]
     pub fn with_compaction_share(self, share: Share) -> Self {
         Self { share, ..self }
+    }
+
+    /// Gives segments up that are being written once the disk has less than so many bytes free.
+    #[must_use]
+    pub fn keeping_free(self, keep_free: u64) -> Self {
+        Self { keep_free, ..self }
     }
 
     /// The segments.

@@ -14,6 +14,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Settings};
+pub use verify::verify;
 
 /// Tidemark's store: takes batches of readings in, replicates them, and answers questions about them.
 #[derive(Debug, Parser)]

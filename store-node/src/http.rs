@@ -123,6 +123,8 @@ fn set_gauges(status: &NodeStatus) {
     set("tidemark_series", status.series);
     set("tidemark_readings", status.readings);
     set("tidemark_disk_bytes", status.disk_bytes);
+    set("tidemark_disk_free_bytes", status.disk_free_bytes);
+    set("tidemark_disk_full", status.disk_full.into());
     set("tidemark_log_held_bytes", status.log_bytes);
     set("tidemark_log_first_index", status.log_first.unwrap_or(0));
     set("tidemark_log_last_index", status.log_last.unwrap_or(0));

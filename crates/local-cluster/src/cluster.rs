@@ -1,7 +1,8 @@
 //! A cluster of store nodes on this machine.
 
+mod node;
+
 use std::fmt;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -14,6 +15,9 @@ use crate::identities::Identities;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
 use crate::wait::until;
+
+pub use node::StoreNode;
+use node::ports;
 
 /// How long a node may take from its start to its ready line, on a loaded machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,8 +35,12 @@ pub struct ClusterOptions {
     pub base_port: Option<u16>,
     /// The cluster's name, as in every identity.
     pub name: String,
-    /// Settings of every node beside those below, as `TIDEMARK_*` variables.
+    /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
     pub settings: Vec<(String, String)>,
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    pub faults: bool,
+    /// Puts each node on a [`SmallDisk`] of so many bytes.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for ClusterOptions {
@@ -42,6 +50,8 @@ impl Default for ClusterOptions {
             base_port: None,
             name: "local".to_owned(),
             settings: Vec::new(),
+            faults: false,
+            disk_bytes: None,
         }
     }
 }
@@ -52,34 +62,10 @@ pub struct LocalCluster {
     programs: Programs,
     identities: Identities,
     dir: PathBuf,
-    settings: Vec<(String, String)>,
+    options: ClusterOptions,
+    /// The members it is formed of, and where they are reached.
+    founders: Vec<(u64, String)>,
     nodes: Vec<StoreNode>,
-}
-
-/// One store node, running or not.
-#[derive(Debug)]
-pub struct StoreNode {
-    /// Its id.
-    pub id: u64,
-    /// Where it takes QUIC connections, `HOST:PORT`.
-    pub quic: String,
-    /// Where others reach it, `HOST:PORT`: there, unless something stands in between.
-    pub advertised: String,
-    /// Where it serves health, status and metrics, `HOST:PORT`.
-    pub http: String,
-    /// Its data folder.
-    pub data: PathBuf,
-    origin: Origin,
-    process: Option<Process>,
-}
-
-/// How a node comes to its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// It is one of those that form it.
-    Founder,
-    /// It joins the others.
-    Newcomer,
 }
 
 /// A node that ended by itself.
@@ -95,11 +81,12 @@ pub struct Fallen {
 
 impl fmt::Display for Fallen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "node {} ended with {}\n{}",
-            self.id, self.status, self.log_tail
-        )
+        let Self {
+            id,
+            status,
+            log_tail,
+        } = self;
+        write!(f, "node {id} ended with {status}\n{log_tail}")
     }
 }
 
@@ -121,28 +108,18 @@ impl LocalCluster {
     /// When a program is missing, or there are no ports.
     pub fn prepare(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
         let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
-        let ports = ports(options.base_port, options.nodes)?;
-        let node = |(id, ports)| StoreNode::new(id, ports, dir, Origin::Founder);
+        let nodes = (1..=options.nodes)
+            .zip(ports(options.base_port, options.nodes)?)
+            .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             programs: programs.clone(),
             identities,
             dir: dir.to_path_buf(),
-            settings: options.settings.clone(),
-            nodes: (1..=options.nodes).zip(ports).map(node).collect(),
+            options: options.clone(),
+            founders: nodes.iter().map(|n| (n.id, n.quic.clone())).collect(),
+            nodes,
         })
-    }
-
-    /// Prepares one more node, under an id that was never used, that joins the others once it is
-    /// started; returns its id.
-    ///
-    /// # Errors
-    /// When there is no free port.
-    pub fn add_node(&mut self) -> Result<u64> {
-        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
-        let free = ports(None, 1)?.pop().context("no free port")?;
-        let node = StoreNode::new(id, free, &self.dir, Origin::Newcomer);
-        self.nodes.push(node);
-        Ok(id)
     }
 
     /// Says where others reach node `id`: something at `address` brings it what it is sent there. To
@@ -152,6 +129,9 @@ impl LocalCluster {
     /// When there is no such node.
     pub fn advertise(&mut self, id: u64, address: &str) -> Result<()> {
         address.clone_into(&mut self.node_mut(id)?.advertised);
+        for founder in self.founders.iter_mut().filter(|founder| founder.0 == id) {
+            address.clone_into(&mut founder.1);
+        }
         Ok(())
     }
 
@@ -321,6 +301,56 @@ impl LocalCluster {
         down.into_iter().try_for_each(|id| self.wait_ready(id))
     }
 
+    /// Gives every node that is started from now on these settings, in place of those it had.
+    pub fn set_settings(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.options.settings = settings.iter().map(owned).collect();
+    }
+
+    /// Starts a further node, with a new id and an empty folder, that asks the others to let it in,
+    /// and waits until it is ready. Gives its id.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn join(&mut self) -> Result<u64> {
+        let id = self.add_node()?;
+        self.launch(id)?;
+        self.wait_ready(id)?;
+        Ok(id)
+    }
+
+    /// Prepares a further node, with a new id and an empty folder, that asks those that run now to let
+    /// it in once it is started. Gives its id.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn add_node(&mut self) -> Result<u64> {
+        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let free = ports(None, 1)?.first().copied().context("no free port")?;
+        let running = self.nodes.iter().filter(|node| node.process.is_some());
+        let joined: Vec<&str> = running.map(|node| node.advertised.as_str()).collect();
+        let joined = joined.join(",");
+        let mut node = StoreNode::new(id, free, &self.dir, &self.options)?;
+        node.joined = joined;
+        self.nodes.push(node);
+        Ok(id)
+    }
+
+    /// Forgets node `id`, which is not running, and removes its folder. The cluster is not told.
+    ///
+    /// # Errors
+    /// When there is no such node, it runs, or its folder cannot be removed.
+    pub fn wipe(&mut self, id: u64) -> Result<()> {
+        let node = self.node(id)?;
+        if node.process.is_some() {
+            bail!("node {id} is running");
+        }
+        std::fs::remove_dir_all(&node.data)
+            .with_context(|| format!("cannot remove {}", node.data.display()))?;
+        self.nodes.retain(|node| node.id != id);
+        Ok(())
+    }
+
     /// A node that ended by itself, if there is one. It counts as not running from then on.
     ///
     /// # Errors
@@ -341,6 +371,19 @@ impl LocalCluster {
             }
         }
         Ok(None)
+    }
+
+    /// Waits for node `id` to end by itself, and gives how it ended and the end of its log.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended after `timeout`.
+    pub fn wait_fallen(&mut self, id: u64, timeout: Duration) -> Result<(ExitStatus, String)> {
+        let node = self.node_mut(id)?;
+        let process = node.process.as_mut().context("the node is not running")?;
+        let (status, _) = process.wait(timeout)?;
+        let story = process.log_tail();
+        node.process = None;
+        Ok((status, story))
     }
 
     /// Stops every running node.
@@ -365,22 +408,17 @@ impl LocalCluster {
         ends.into_iter().collect()
     }
 
-    /// Starts node `id` again with the flags it had, and waits for nothing.
+    /// Starts node `id` with the flags it had, and waits for nothing.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn launch(&mut self, id: u64) -> Result<()> {
         let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
-        let others = self.nodes.iter().filter(|node| node.id != id);
-        let join: Vec<&str> = others.map(|node| node.advertised.as_str()).collect();
-        let join = join.join(",");
-        let founders = self.nodes.iter().filter(|n| n.origin == Origin::Founder);
-        let bootstrap: Vec<String> = founders
-            .map(|node| format!("{}={}", node.id, node.advertised))
-            .collect();
+        let founders = self.founders.iter();
+        let founders: Vec<String> = founders.map(|(id, at)| format!("{id}={at}")).collect();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
-        command.envs(self.settings.iter().cloned());
+        command.envs(self.options.settings.iter().cloned());
         let node = self.node_mut(id)?;
         command
             .args(["run", "--id", &id.to_string(), "--data"])
@@ -389,10 +427,13 @@ impl LocalCluster {
             .arg(identity)
             .args(["--listen", &node.quic, "--advertise", &node.advertised])
             .args(["--http", &node.http]);
-        match node.origin {
-            Origin::Founder => command.args(["--bootstrap", &bootstrap.join(",")]),
-            Origin::Newcomer => command.args(["--join", &join]),
+        match node.joined.as_str() {
+            "" => command.args(["--bootstrap", &founders.join(",")]),
+            members => command.args(["--join", members]),
         };
+        if let Some(faults) = &node.faults {
+            faults.attach(&mut command);
+        }
         node.process = Some(Process::start(&format!("node {id}"), command, &log)?);
         Ok(())
     }
@@ -422,52 +463,12 @@ impl LocalCluster {
             .with_context(|| format!("there is no node {id}"))
     }
 
-    fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
+    /// Node `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
         let node = self.nodes.iter_mut().find(|node| node.id == id);
         node.with_context(|| format!("there is no node {id}"))
     }
-}
-
-impl StoreNode {
-    fn new(id: u64, (quic, http): (u16, u16), dir: &Path, origin: Origin) -> Self {
-        let quic = format!("127.0.0.1:{quic}");
-        Self {
-            id,
-            advertised: quic.clone(),
-            quic,
-            http: format!("127.0.0.1:{http}"),
-            data: dir.join(format!("node-{id}")),
-            origin,
-            process: None,
-        }
-    }
-
-    /// Its process id, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-}
-
-/// A QUIC and an HTTP port for each of `nodes`.
-fn ports(base: Option<u16>, nodes: u64) -> Result<Vec<(u16, u16)>> {
-    let count = u16::try_from(nodes).context("too many nodes")?;
-    if let Some(base) = base {
-        let pair = |n: u16| Some((base.checked_add(n)?, base.checked_add(100)?.checked_add(n)?));
-        let pairs: Option<Vec<_>> = (0..count).map(pair).collect();
-        return pairs.with_context(|| format!("ports from {base} on go beyond 65535"));
-    }
-    // Held until all are chosen, so that none is given twice.
-    let sockets: Vec<(UdpSocket, TcpListener)> = (0..count)
-        .map(|_| {
-            Ok((
-                UdpSocket::bind("127.0.0.1:0")?,
-                TcpListener::bind("127.0.0.1:0")?,
-            ))
-        })
-        .collect::<std::io::Result<_>>()
-        .context("no free port")?;
-    sockets
-        .iter()
-        .map(|(udp, tcp)| Ok((udp.local_addr()?.port(), tcp.local_addr()?.port())))
-        .collect()
 }

@@ -76,6 +76,11 @@ impl Programs {
         Ok(programs)
     }
 
+    /// Their folder.
+    pub fn folder(&self) -> &Path {
+        &self.dir
+    }
+
     /// The path of one program.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

@@ -153,7 +153,11 @@ fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> Stri
         status.commit_index.to_string(),
         status.applied_index.to_string(),
         committed.saturating_sub(status.applied_index).to_string(),
-        word(serde_json::json!(status.load)),
+        if status.disk_full {
+            "disk full".to_owned()
+        } else {
+            word(serde_json::json!(status.load))
+        },
         status.series.to_string(),
         status.readings.to_string(),
         disk(status.disk_bytes),

@@ -220,17 +220,16 @@ impl Shared {
         self.close();
         let line = match error {
             WriteError::Stopped => return,
+            WriteError::Poisoned(poisoned) => {
+                let (file, source) = (poisoned.file.display(), &poisoned.source);
+                let what = format!("{} of {file} failed ({source})", poisoned.operation);
+                return self.on_fatal.report_disk(&what);
+            }
             WriteError::NoSpace { file } => format!(
                 "the disk is full: no space to write {}; free some and start the node again",
                 file.display()
             ),
             WriteError::TooLarge { .. } => format!("the consensus log refused a record: {error}"),
-            WriteError::Poisoned(poisoned) => format!(
-                "{} of {} failed ({}): the node stops, as what the disk holds is unknown",
-                poisoned.operation,
-                poisoned.file.display(),
-                poisoned.source
-            ),
         };
         self.on_fatal.report(&line);
     }

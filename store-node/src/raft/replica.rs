@@ -30,7 +30,7 @@ use super::{
     transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::{archive::Archive, segments::manifest::SegmentEntry, state::State};
+use crate::{archive::Archive, command, segments::manifest::SegmentEntry, state::State};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
@@ -63,6 +63,23 @@ pub(super) struct Shared {
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
     pub(super) started: Instant,
+}
+
+/// What a command is for: what makes room is still taken when there is little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Readings,
+    Upkeep,
+}
+
+impl Use {
+    fn of(payload: &Bytes) -> Self {
+        if command::is_of_upkeep(payload) {
+            Self::Upkeep
+        } else {
+            Self::Readings
+        }
+    }
 }
 
 /// Why a position was not reached.
@@ -105,20 +122,29 @@ impl Replica {
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
-        let entered = self.ready_to_propose().and_then(|()| {
+        let entered = self.ready_to_propose(Use::of(&payload)).and_then(|()| {
             let reservation = self.shared.proposals.try_reserve(payload.len())?;
             self.shared.proposals.enter(reservation, payload)
         });
         self.settle(entered)
     }
 
-    /// Waits for permits for a command of `bytes` bytes: the pressure that slows producers down.
+    /// Waits for permits for readings of `bytes` bytes: the pressure that slows producers down.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose()?;
+        self.ready_to_propose(Use::Readings)?;
         self.shared.proposals.reserve(bytes).await
+    }
+
+    /// Waits for permits for a command, as [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    /// Safe: the place in the line is lost.
+    pub async fn reserve_for(&self, payload: &Bytes) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose(Use::of(payload))?;
+        self.shared.proposals.reserve(payload.len()).await
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.
@@ -128,7 +154,7 @@ impl Replica {
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
         let entered = self
-            .ready_to_propose()
+            .ready_to_propose(Use::of(&payload))
             .and_then(|()| self.shared.proposals.enter(reservation, payload));
         self.settle(entered)
     }
@@ -146,7 +172,7 @@ impl Replica {
     }
 
     /// Refuses what the library would refuse later, and what it knows nothing of.
-    fn ready_to_propose(&self) -> Result<(), ProposeError> {
+    fn ready_to_propose(&self, purpose: Use) -> Result<(), ProposeError> {
         if self.is_draining() {
             return Err(ProposeError::Draining);
         }
@@ -155,10 +181,15 @@ impl Replica {
                 leader: self.leader(),
             });
         }
-        match self.shared.space.room() {
-            Room::Plenty => Ok(()),
-            Room::Low | Room::Exhausted => Err(ProposeError::NoSpace),
+        match (self.shared.space.room(), purpose) {
+            (Room::Plenty, _) | (Room::Low, Use::Upkeep) => Ok(()),
+            (Room::Low, Use::Readings) | (Room::Exhausted, _) => Err(ProposeError::NoSpace),
         }
+    }
+
+    /// Whether this node's disk has room for so many bytes more that stay.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.shared.space.has_room_for(bytes)
     }
 
     /// This node's id.

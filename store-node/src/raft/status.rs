@@ -6,7 +6,7 @@ use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use sensor_model::Timestamp;
 use store_wire::message::{DamagedSegment, Member, NodeStatus, PeerStatus, Role};
 
-use super::replica::Replica;
+use super::{replica::Replica, space::Room};
 use crate::{segments::library::Damage, state::State};
 
 impl Replica {
@@ -58,6 +58,8 @@ impl Replica {
             series: summary.series,
             readings: summary.readings,
             disk_bytes: shared.store.bytes() + shared.archive.disk_bytes(),
+            disk_free_bytes: shared.space.free_bytes(),
+            disk_full: shared.space.room() != Room::Plenty,
             segments: sealed.segments,
             segment_bytes: sealed.segment_bytes,
             unsealed_bytes: sealed.unsealed_bytes,

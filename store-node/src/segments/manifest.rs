@@ -362,6 +362,17 @@ impl Manifest {
 }
 
 impl ManifestError {
+    /// Whether what is on the disk is not what was written.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                source: NotAManifest::Damaged { .. },
+                ..
+            }
+        )
+    }
+
     /// The same as an error of the disk, of the same kind.
     pub(crate) fn into_io(self) -> std::io::Error {
         let kind = match &self {

@@ -130,6 +130,13 @@ pub struct NodeStatus {
     pub readings: u64,
     /// Bytes on its disk: log, segments and manifests.
     pub disk_bytes: u64,
+    /// Bytes that may still be written to that disk, its reserve included.
+    #[serde(default)]
+    pub disk_free_bytes: u64,
+    /// Whether the disk is full: with less than the reserve free, readings are refused with `NO_SPACE`
+    /// while this node leads.
+    #[serde(default)]
+    pub disk_full: bool,
     /// How many sealed segments it serves.
     #[serde(default)]
     pub segments: u64,

@@ -37,7 +37,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
     pub settings: Vec<(String, String)>,
-    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`]. Certificates
+    /// are then valid since yesterday.
     pub faults: bool,
     /// Puts each node on a [`SmallDisk`] of so many bytes.
     pub disk_bytes: Option<u64>,
@@ -107,7 +108,11 @@ impl LocalCluster {
     /// # Errors
     /// When a program is missing, or there are no ports.
     pub fn prepare(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
-        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
+        let authority = dir.join("identities");
+        let identities = match options.faults {
+            true => Identities::open_yesterday(programs, &authority, &options.name)?,
+            false => Identities::open(programs, &authority, &options.name)?,
+        };
         let nodes = (1..=options.nodes)
             .zip(ports(options.base_port, options.nodes)?)
             .map(|(id, ports)| StoreNode::new(id, ports, dir, options))

@@ -26,6 +26,7 @@ mod error;
 mod fetching;
 mod pace;
 pub mod plan;
+mod prints;
 mod seal;
 mod takeover;
 mod windows;
@@ -51,6 +52,7 @@ pub(crate) use compact::is_met;
 pub use error::JobError;
 use pace::Pace;
 pub use pace::Share;
+pub use prints::Print;
 
 /// What an archive needs.
 #[derive(Debug)]
@@ -82,6 +84,7 @@ pub struct Archive {
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    prints: Mutex<prints::Prints>,
     findings: Mutex<care::Findings>,
     pace: Pace,
     /// Of compaction.
@@ -137,6 +140,7 @@ impl Archive {
             state,
             library: Arc::new(library),
             purgeable: watch::Sender::new(manifest.as_ref().map(Manifest::id)),
+            prints: Mutex::new(Self::printed(manifest.as_ref())),
             current: Mutex::new(manifest.map(Arc::new)),
             work: Mutex::default(),
             readers: Mutex::default(),
@@ -356,7 +360,9 @@ impl Archive {
     }
 
     fn store(&self, manifest: &Manifest) -> Result<(), ManifestError> {
-        manifest.store(&*self.disk, &self.dir.join("manifests"))
+        let hash = manifest.store(&*self.disk, &self.dir.join("manifests"))?;
+        lock(&self.prints).add(manifest.id(), hash);
+        Ok(())
     }
 
     /// The folder.

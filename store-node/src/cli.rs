@@ -6,6 +6,7 @@
 mod ca;
 mod dump;
 mod run;
+mod telemetry;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};

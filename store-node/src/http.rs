@@ -143,8 +143,13 @@ fn set_gauges(status: &NodeStatus) {
         let id = peer.id.to_string();
         metrics::gauge!("tidemark_peer_reachable", "peer" => id.clone())
             .set(f64::from(u8::from(peer.reachable)));
+        metrics::gauge!("tidemark_peer_differs", "peer" => id.clone())
+            .set(f64::from(u8::from(peer.difference.is_some())));
         if let Some(lag) = peer.lag_entries {
-            metrics::gauge!("tidemark_peer_lag_entries", "peer" => id).set(lag as f64);
+            metrics::gauge!("tidemark_peer_lag_entries", "peer" => id.clone()).set(lag as f64);
+        }
+        if let Some(lag) = peer.lag_bytes {
+            metrics::gauge!("tidemark_peer_lag_bytes", "peer" => id).set(lag as f64);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
 mod disk;
+mod failover;
 mod history;
 mod ingest;
 mod load;
@@ -20,6 +21,9 @@ pub(crate) enum Bench {
     /// Acknowledged readings a second, acknowledgement latency beside the disk's own fdatasync, and
     /// bytes a reading in the log, on a cluster of this machine.
     Ingest(ingest::IngestArguments),
+    /// How long no reading is taken when leadership is handed over, and when the leader is stopped or
+    /// killed, on a cluster of this machine.
+    Failover(failover::FailoverArguments),
     /// A store with history, a part of it late: bytes a reading, memory, starts, queries.
     History(history::HistoryArguments),
     /// Bytes a reading of the plant and of recordings of real sensors, beside others.
@@ -32,6 +36,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Ingest(arguments) => ingest::run(arguments),
+        Bench::Failover(arguments) => failover::run(arguments),
         Bench::History(arguments) => history::run(arguments),
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),

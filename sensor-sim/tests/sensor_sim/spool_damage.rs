@@ -78,7 +78,7 @@ fn no_flipped_bit_changes_what_is_sent() {
                         assert!(found == expected, "{at}");
                         harmless += 1;
                     }
-                    Err(error @ OpenError::Log { .. }) => {
+                    Err(error @ OpenError::Damaged { .. }) => {
                         let error = anyhow::Error::from(error);
                         let line = format!("{error:#}");
                         assert!(

@@ -126,6 +126,7 @@ impl BringUp {
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
+            transfer_rate: self.config.transfer_rate,
             log_bytes_max: self.config.log_bytes_max,
             on_fatal: self.on_fatal.clone(),
         };

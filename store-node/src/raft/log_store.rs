@@ -99,6 +99,11 @@ impl LogStore {
         self.shared.writer.reader().bytes()
     }
 
+    /// Bytes of the entries after `index`, as they stand in the log.
+    pub fn bytes_after(&self, index: u64) -> u64 {
+        self.index().bytes_after(index)
+    }
+
     /// The indexes of the first and the last entry that the log holds.
     pub fn held(&self) -> Option<(u64, u64)> {
         let index = self.index();

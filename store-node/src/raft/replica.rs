@@ -21,8 +21,10 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    backlog::Backlog,
+    consistency::Comparisons,
     log_store::LogStore,
-    message::{Assurance, FromPeer},
+    message::{Assurance, FromPeer, Refusal},
     network::Network,
     proposals::{self, Proposals, ProposeError, Proposed, Reservation},
     reception::{self, Reception},
@@ -54,6 +56,7 @@ pub(super) struct Shared {
     pub(super) network: Network,
     pub(super) reception: Reception,
     pub(super) space: Space,
+    pub(super) backlog: Backlog,
     pub(super) transfer: Transfer,
     pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
@@ -62,6 +65,7 @@ pub(super) struct Shared {
     /// Held while the membership is being changed from this node.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) comparisons: Comparisons,
     pub(super) started: Instant,
 }
 
@@ -129,22 +133,29 @@ impl Replica {
         self.settle(entered)
     }
 
-    /// Waits for permits for readings of `bytes` bytes: the pressure that slows producers down.
+    /// Waits for permits for readings of `bytes` bytes, and for sealing to keep up: the pressure that
+    /// slows producers down.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose(Use::Readings)?;
-        self.shared.proposals.reserve(bytes).await
+        self.reserve_to(Use::Readings, bytes).await
     }
 
-    /// Waits for permits for a command, as [`reserve`](Self::reserve).
+    /// As [`reserve`](Self::reserve), for a command that may be of upkeep.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
     pub async fn reserve_for(&self, payload: &Bytes) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose(Use::of(payload))?;
-        self.shared.proposals.reserve(payload.len()).await
+        self.reserve_to(Use::of(payload), payload.len()).await
+    }
+
+    async fn reserve_to(&self, to: Use, bytes: usize) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose(to)?;
+        if to == Use::Readings {
+            self.shared.backlog.wait().await;
+        }
+        self.shared.proposals.reserve(bytes).await
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.
@@ -190,6 +201,24 @@ impl Replica {
     /// Whether this node's disk has room for so many bytes more that stay.
     pub fn has_room_for(&self, bytes: u64) -> bool {
         self.shared.space.has_room_for(bytes)
+    }
+
+    /// Takes note of how many bytes of commands are not sealed here.
+    pub(crate) fn note_unsealed(&self, bytes: u64) {
+        self.shared.backlog.note(bytes);
+    }
+
+    /// Refuses entries from the leader when there is no place for them: the disk is full, or too much
+    /// waits to be sealed.
+    pub(super) fn takes_entries(&self) -> Result<(), Refusal> {
+        let id = self.shared.id;
+        if self.shared.space.room() == Room::Exhausted {
+            Err(Refusal::NoSpace { id })
+        } else if self.shared.backlog.is_refused() {
+            Err(Refusal::Unsealed { id })
+        } else {
+            Ok(())
+        }
     }
 
     /// This node's id.
@@ -301,6 +330,7 @@ impl Replica {
         if self.is_draining() {
             Load::Draining
         } else if self.shared.proposals.fullness() >= OVERLOADED_FROM
+            || self.shared.backlog.is_held()
             || self.shared.space.room() != Room::Plenty
         {
             Load::Overloaded

@@ -7,8 +7,9 @@
 mod queries;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use local_cluster::{ClusterOptions, LocalCluster, Programs};
 
@@ -21,7 +22,7 @@ const YEAR_S: u64 = 31_536_000;
 
 /// Measures a store with history on a cluster of this machine.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: cargo xtask bench history --readings 10000000 --log-mib 128")]
+#[command(after_help = "Example: cargo xtask bench history --readings 10000000 --unsealed 1000000")]
 pub(crate) struct HistoryArguments {
     /// How many readings to load, ten seconds apart in each series.
     #[arg(long, default_value_t = 100_000_000)]
@@ -32,9 +33,10 @@ pub(crate) struct HistoryArguments {
     /// Part of the readings that arrives late.
     #[arg(long, default_value_t = 0.25)]
     late: f64,
-    /// How much log to leave unsealed for the last start, in MiB; 0 leaves that out.
-    #[arg(long, default_value_t = 1024)]
-    log_mib: u64,
+    /// How many readings, each a chunk of its own, to leave unsealed for the last start; 0 leaves that
+    /// out. With 2^25, whatever is set, they are sealed: that bounds the log that a start reads.
+    #[arg(long, default_value_t = 33_000_000)]
+    unsealed: u64,
     /// Measures programs of the everyday profile: to try the command.
     #[arg(long)]
     debug: bool,
@@ -54,14 +56,14 @@ fn series(text: &str) -> Result<u64, String> {
 /// Runs the measurement and prints it.
 pub(crate) fn run(arguments: &HistoryArguments) -> Result<()> {
     println!(
-        "command: cargo xtask bench history --readings {} --series {} --late {} --log-mib {}",
-        arguments.readings, arguments.series, arguments.late, arguments.log_mib
+        "command: cargo xtask bench history --readings {} --series {} --late {} --unsealed {}",
+        arguments.readings, arguments.series, arguments.late, arguments.unsealed
     );
     let programs = stage::programs(arguments.debug)?;
     let dir = stage::temporary("bench-history-", arguments.dir.as_deref())?;
     let in_order = in_order(arguments, &programs, &dir.path().join("in-order"))?;
     history(arguments, &programs, &dir.path().join("history"), in_order)?;
-    if arguments.log_mib > 0 {
+    if arguments.unsealed > 0 {
         unsealed(arguments, &programs, &dir.path().join("unsealed"))?;
     }
     Ok(())
@@ -193,61 +195,45 @@ fn year(cluster: &LocalCluster, late: f64) -> Result<f64> {
     Ok(load::millions(&summary))
 }
 
-/// How long a start takes with much unsealed log.
-#[expect(clippy::cast_precision_loss, reason = "for display")]
+/// How long a start takes with as much unsealed log as there can be.
 fn unsealed(arguments: &HistoryArguments, programs: &Programs, dir: &Path) -> Result<()> {
-    /// Chunks so short that the readings of a GiB are fewer than are sealed at the latest.
-    const CHUNK: &str = "100";
-    /// Readings of a MiB of such chunks, about.
-    const READINGS_A_MIB: u64 = 400_000;
     let settings = [
         ("TIDEMARK_SEAL_BYTES", "64GiB"),
         ("TIDEMARK_SEAL_AFTER", "1d"),
-        ("TIDEMARK_LOG_MAX", "64GiB"),
     ];
     let options = stage::with_settings(3, &settings);
     let mut cluster = LocalCluster::start(programs, dir, &options)?;
-    let wanted = arguments.log_mib << 20;
-    let log_bytes = |cluster: &LocalCluster| load::number(&cluster.status(1)?, "log_bytes");
-    let mut round = 0_u64;
-    while log_bytes(&cluster)? < wanted {
-        round += 1;
-        let missing = (wanted - log_bytes(&cluster)?).div_ceil(1 << 20);
-        let readings = (missing * READINGS_A_MIB).to_string();
-        let seed = round.to_string();
-        let name = format!("fill-{round}");
-        let arguments = [
-            "load",
-            "--devices",
-            "100",
-            "--metrics",
-            "10",
-            "--chunk",
-            CHUNK,
-            "--readings",
-            &readings,
-            "--seed",
-            &seed,
-            "--instance",
-            &name,
-        ];
-        load::run(&cluster, &name, &arguments)?;
-        if round > 20 {
-            bail!("the log does not grow: it is sealed in between");
-        }
-    }
-    let held = log_bytes(&cluster)?;
-    let unsealed = load::number(&cluster.status(1)?, "unsealed_bytes")?;
-    let alone = {
-        cluster.kill(3)?;
-        let begun = std::time::Instant::now();
-        cluster.restart(3)?;
-        begun.elapsed()
-    };
+    let readings = arguments.unsealed.to_string();
+    let shape = [
+        "load",
+        "--devices",
+        "100",
+        "--metrics",
+        "10",
+        "--chunk",
+        "1",
+    ];
+    let summary = load::run(
+        &cluster,
+        "unsealed",
+        &[&shape[..], &["--readings", &readings]].concat(),
+    )?;
+    println!(
+        "chunks of one reading, to be left unsealed: {:.2} million/s",
+        load::millions(&summary)
+    );
+    let status = cluster.status(1)?;
+    let held = load::number(&status, "log_bytes")?;
+    let unsealed = load::number(&status, "unsealed_bytes")?;
+    nodes::print_memory("resident with all of them unsealed", &cluster)?;
+    cluster.kill(3)?;
+    let begun = Instant::now();
+    cluster.restart(3)?;
+    let alone = begun.elapsed();
     let ready = nodes::crash(&mut cluster)?;
     println!(
-        "ready after SIGKILL with {} MiB of log, {} MiB of it unsealed: {:.2} s for all nodes, which share the \
-         processors, {:.2} s for one",
+        "ready after SIGKILL with {} MiB of log, {} MiB of it unsealed: {:.2} s for all nodes, which \
+         share the processors, {:.2} s for one (bar: 5 s)",
         held >> 20,
         unsealed >> 20,
         ready.as_secs_f64(),

@@ -2,7 +2,7 @@
 
 mod joining;
 mod leading;
-mod load;
+pub(super) mod load;
 mod purged;
 mod removing;
 
@@ -86,7 +86,7 @@ impl Cluster {
     }
 
     /// Waits until every running node has applied exactly `readings`, and all are equal.
-    async fn all_have(&self, readings: u64) {
+    pub(super) async fn all_have(&self, readings: u64) {
         let contexts: Vec<_> = self.nodes.values().filter_map(Node::context).collect();
         until(|| {
             let all = contexts

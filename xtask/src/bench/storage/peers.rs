@@ -101,7 +101,8 @@ impl VictoriaMetrics {
             Ok(is_idle.then_some(()))
         })?;
         process.stop(TIMEOUT)?;
-        bytes_below(&data)
+        // Beside them it keeps caches, which do not count.
+        Ok(bytes_below(&data.join("data"))? + bytes_below(&data.join("indexdb"))?)
     }
 }
 

@@ -116,3 +116,87 @@ fn columns_of(rows: &Rows) -> RangeColumns {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::time::Duration;
+
+    use sensor_model::{Bucket, Grid, Pattern, TimeRange, Timestamp, Token, Value};
+    use store_wire::message::Order;
+
+    use super::*;
+    use crate::question::calendar::Every;
+    use crate::question::{Buckets, Fill, Page};
+
+    fn question() -> RangeQuestion {
+        RangeQuestion {
+            patterns: vec![Pattern::everything()],
+            range: TimeRange::EVERYTHING,
+            rows: Rows::Buckets(Buckets {
+                every: Every::Fixed(Duration::from_secs(1)),
+                zone: None,
+                grid: Grid::Every(NonZeroU64::new(1_000_000_000).unwrap()),
+                aggregates: vec![Aggregate::Mean, "p99.9".parse().unwrap()],
+                fill: Fill::None,
+                fill_max: None,
+                by: Some(vec!["2".parse().unwrap(), "attr:a,b".parse().unwrap()]),
+            }),
+            filter: None,
+            limit: None,
+            order: Order::Ascending,
+            page: Page::default(),
+        }
+    }
+
+    fn written(format: Format) -> String {
+        let freshness = Freshness {
+            replica: 2,
+            applied: Token { shard: 0, index: 7 },
+            age_ms: None,
+        };
+        let mut format = range_format(format, &question(), freshness, TimeStyle::Nanos);
+        let mut out = Vec::new();
+        format.begin(&mut out);
+        let key = vec![Some("line-1".to_owned()), None];
+        let row = Bucket {
+            start: Timestamp::from_nanos(0),
+            values: vec![Some(Value::F64(1.5)), None],
+        };
+        for part in [Part::Group { key, series: 3 }, Part::Buckets(vec![row])] {
+            format.part(&part, &mut out).unwrap();
+        }
+        format.end(&Summary::default(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn rows_of_groups_have_a_column_a_key() {
+        assert_eq!(
+            written(Format::Csv),
+            "2,\"attr:a,b\",bucket_start,mean,p99.9\nline-1,,0,1.5,\n"
+        );
+        assert_eq!(
+            written(Format::Ndjson),
+            concat!(
+                r#"{"group":{"2":"line-1","attr:a,b":null},"bucket_start":0,"#,
+                r#""mean":1.5,"p99.9":null}"#,
+                "\n"
+            )
+        );
+        assert_eq!(
+            written(Format::Json),
+            concat!(
+                r#"{"every":"1s","groups":[{"group":{"2":"line-1","attr:a,b":null},"series":3,"#,
+                r#""bucket_starts":[0],"mean":[1.5],"p99.9":[null]}],"#,
+                r#""replica":2,"applied":7,"age_ms":null,"token":"0-7","truncated":false}"#,
+                "\n"
+            )
+        );
+        let table = written(Format::Table);
+        assert!(
+            table.starts_with("2       attr:a,b  bucket_start"),
+            "{table}"
+        );
+    }
+}

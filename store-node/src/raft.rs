@@ -19,8 +19,10 @@
 //! - `consensus.rs` starts all of it and stops it in order.
 
 mod admission;
+mod backlog;
 mod complaints;
 pub mod consensus;
+mod consistency;
 pub mod formation;
 mod freshness;
 pub(crate) mod index;

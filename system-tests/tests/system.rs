@@ -5,6 +5,10 @@
     reason = "tests read and write files of their own"
 )]
 
+#[path = "system/disk_full.rs"]
+mod disk_full;
+#[path = "system/failed_sync.rs"]
+mod failed_sync;
 #[path = "system/failover.rs"]
 mod failover;
 #[path = "system/oracle.rs"]
@@ -13,6 +17,8 @@ mod oracle;
 mod recordings;
 #[path = "system/refusals.rs"]
 mod refusals;
+#[path = "system/replacement.rs"]
+mod replacement;
 #[path = "system/support.rs"]
 mod support;
 #[path = "system/two_sites.rs"]

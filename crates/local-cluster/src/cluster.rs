@@ -1,6 +1,8 @@
 //! A cluster of store nodes on this machine.
 
-use std::net::{TcpListener, UdpSocket};
+mod node;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -8,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::faults::Faults;
 use crate::http::json;
 use crate::identities::Identities;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
-use crate::small_disk::SmallDisk;
 use crate::wait::until;
+
+pub use node::StoreNode;
+use node::ports;
 
 /// How long a node may take from its start to its ready line, on a loaded machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,7 +37,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
     pub settings: Vec<(String, String)>,
-    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`]. Certificates
+    /// are then valid since yesterday.
     pub faults: bool,
     /// Puts each node on a [`SmallDisk`] of so many bytes.
     pub disk_bytes: Option<u64>,
@@ -59,24 +63,32 @@ pub struct LocalCluster {
     programs: Programs,
     identities: Identities,
     dir: PathBuf,
-    settings: Vec<(String, String)>,
+    options: ClusterOptions,
+    /// The members it is formed of, and where they are reached.
+    founders: Vec<(u64, String)>,
     nodes: Vec<StoreNode>,
 }
 
-/// One store node, running or not.
+/// A node that ended by itself.
 #[derive(Debug)]
-pub struct StoreNode {
-    /// Its id.
+pub struct Fallen {
+    /// The node.
     pub id: u64,
-    /// Where it takes QUIC connections, `HOST:PORT`.
-    pub quic: String,
-    /// Where it serves health, status and metrics, `HOST:PORT`.
-    pub http: String,
-    /// Its data folder.
-    pub data: PathBuf,
-    faults: Option<Faults>,
-    disk: Option<SmallDisk>,
-    process: Option<Process>,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The end of its log.
+    pub log_tail: String,
+}
+
+impl fmt::Display for Fallen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            status,
+            log_tail,
+        } = self;
+        write!(f, "node {id} ended with {status}\n{log_tail}")
+    }
 }
 
 impl LocalCluster {
@@ -85,22 +97,47 @@ impl LocalCluster {
     /// # Errors
     /// When a program is missing, or a node does not become ready: with the end of its log.
     pub fn start(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
-        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
-        let ports = ports(options)?;
-        let nodes = (1..=options.nodes)
-            .zip(ports)
-            .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
-            .collect::<Result<_>>()?;
-        let mut cluster = Self {
-            programs: programs.clone(),
-            identities,
-            dir: dir.to_path_buf(),
-            settings: options.settings.clone(),
-            nodes,
-        };
+        let mut cluster = Self::prepare(programs, dir, options)?;
         cluster.restart_all()?;
         cluster.leader()?;
         Ok(cluster)
+    }
+
+    /// Makes identities and chooses ports, and starts nothing yet.
+    ///
+    /// # Errors
+    /// When a program is missing, or there are no ports.
+    pub fn prepare(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
+        let authority = dir.join("identities");
+        let identities = match options.faults {
+            true => Identities::open_yesterday(programs, &authority, &options.name)?,
+            false => Identities::open(programs, &authority, &options.name)?,
+        };
+        let nodes = (1..=options.nodes)
+            .zip(ports(options.base_port, options.nodes)?)
+            .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            programs: programs.clone(),
+            identities,
+            dir: dir.to_path_buf(),
+            options: options.clone(),
+            founders: nodes.iter().map(|n| (n.id, n.quic.clone())).collect(),
+            nodes,
+        })
+    }
+
+    /// Says where others reach node `id`: something at `address` brings it what it is sent there. To
+    /// be said before its first start.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn advertise(&mut self, id: u64, address: &str) -> Result<()> {
+        address.clone_into(&mut self.node_mut(id)?.advertised);
+        for founder in self.founders.iter_mut().filter(|founder| founder.0 == id) {
+            address.clone_into(&mut founder.1);
+        }
+        Ok(())
     }
 
     /// The identities of the cluster.
@@ -123,9 +160,9 @@ impl LocalCluster {
         &self.nodes
     }
 
-    /// Every node's QUIC address, as `--target` takes them.
+    /// Where every node is reached, as `--target` takes them.
     pub fn targets(&self) -> String {
-        let addresses: Vec<&str> = self.nodes.iter().map(|node| node.quic.as_str()).collect();
+        let addresses: Vec<&str> = self.nodes.iter().map(|n| n.advertised.as_str()).collect();
         addresses.join(",")
     }
 
@@ -216,7 +253,11 @@ impl LocalCluster {
         self.wait_stopped(id)
     }
 
-    fn wait_stopped(&mut self, id: u64) -> Result<()> {
+    /// Waits until node `id`, which was asked to stop, has ended; it must exit with 0.
+    ///
+    /// # Errors
+    /// When it is not running, does not end, or ends with another code.
+    pub fn wait_stopped(&mut self, id: u64) -> Result<()> {
         let process = self.node_mut(id)?.process.take();
         let mut process = process.context("the node is not running")?;
         let (status, _) = process.wait(STOP_TIMEOUT)?;
@@ -243,7 +284,7 @@ impl LocalCluster {
     /// # Errors
     /// When it does not become ready: with the end of its log.
     pub fn restart(&mut self, id: u64) -> Result<()> {
-        self.spawn(id)?;
+        self.launch(id)?;
         self.wait_ready(id)
     }
 
@@ -260,29 +301,78 @@ impl LocalCluster {
             .map(|n| n.id)
             .collect();
         for id in &down {
-            self.spawn(*id)?;
+            self.launch(*id)?;
         }
         down.into_iter().try_for_each(|id| self.wait_ready(id))
     }
 
-    /// A node that ended by itself, if there is one: how, and the end of its log. It counts as not
-    /// running from then on.
+    /// Gives every node that is started from now on these settings, in place of those it had.
+    pub fn set_settings(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.options.settings = settings.iter().map(owned).collect();
+    }
+
+    /// Starts a further node, with a new id and an empty folder, that asks the others to let it in,
+    /// and waits until it is ready. Gives its id.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn join(&mut self) -> Result<u64> {
+        let id = self.add_node()?;
+        self.launch(id)?;
+        self.wait_ready(id)?;
+        Ok(id)
+    }
+
+    /// Prepares a further node, with a new id and an empty folder, that asks those that run now to let
+    /// it in once it is started. Gives its id.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn add_node(&mut self) -> Result<u64> {
+        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let free = ports(None, 1)?.first().copied().context("no free port")?;
+        let running = self.nodes.iter().filter(|node| node.process.is_some());
+        let joined: Vec<&str> = running.map(|node| node.advertised.as_str()).collect();
+        let joined = joined.join(",");
+        let mut node = StoreNode::new(id, free, &self.dir, &self.options)?;
+        node.joined = joined;
+        self.nodes.push(node);
+        Ok(id)
+    }
+
+    /// Forgets node `id`, which is not running, and removes its folder. The cluster is not told.
+    ///
+    /// # Errors
+    /// When there is no such node, it runs, or its folder cannot be removed.
+    pub fn wipe(&mut self, id: u64) -> Result<()> {
+        let node = self.node(id)?;
+        if node.process.is_some() {
+            bail!("node {id} is running");
+        }
+        std::fs::remove_dir_all(&node.data)
+            .with_context(|| format!("cannot remove {}", node.data.display()))?;
+        self.nodes.retain(|node| node.id != id);
+        Ok(())
+    }
+
+    /// A node that ended by itself, if there is one. It counts as not running from then on.
     ///
     /// # Errors
     /// When the system cannot tell.
-    pub fn fallen(&mut self) -> Result<Option<String>> {
+    pub fn fallen(&mut self) -> Result<Option<Fallen>> {
         for node in &mut self.nodes {
             let Some(process) = node.process.as_mut() else {
                 continue;
             };
             if let Some(status) = process.exited()? {
-                let story = format!(
-                    "{} ended with {status}\n{}",
-                    process.name(),
-                    process.log_tail()
-                );
+                let log_tail = process.log_tail();
                 node.process = None;
-                return Ok(Some(story));
+                return Ok(Some(Fallen {
+                    id: node.id,
+                    status,
+                    log_tail,
+                }));
             }
         }
         Ok(None)
@@ -323,24 +413,29 @@ impl LocalCluster {
         ends.into_iter().collect()
     }
 
-    fn spawn(&mut self, id: u64) -> Result<()> {
+    /// Starts node `id` with the flags it had, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self, id: u64) -> Result<()> {
         let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
-        let members: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}={}", node.id, node.quic))
-            .collect();
+        let founders = self.founders.iter();
+        let founders: Vec<String> = founders.map(|(id, at)| format!("{id}={at}")).collect();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
-        command.envs(self.settings.iter().cloned());
+        command.envs(self.options.settings.iter().cloned());
         let node = self.node_mut(id)?;
         command
             .args(["run", "--id", &id.to_string(), "--data"])
             .arg(&node.data)
             .arg("--identity")
             .arg(identity)
-            .args(["--listen", &node.quic, "--http", &node.http])
-            .args(["--bootstrap", &members.join(",")]);
+            .args(["--listen", &node.quic, "--advertise", &node.advertised])
+            .args(["--http", &node.http]);
+        match node.joined.as_str() {
+            "" => command.args(["--bootstrap", &founders.join(",")]),
+            members => command.args(["--join", members]),
+        };
         if let Some(faults) = &node.faults {
             faults.attach(&mut command);
         }
@@ -348,7 +443,11 @@ impl LocalCluster {
         Ok(())
     }
 
-    fn wait_ready(&mut self, id: u64) -> Result<()> {
+    /// Waits until node `id`, which was launched, is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn wait_ready(&mut self, id: u64) -> Result<()> {
         let process = self
             .node_mut(id)?
             .process
@@ -377,75 +476,4 @@ impl LocalCluster {
         let node = self.nodes.iter_mut().find(|node| node.id == id);
         node.with_context(|| format!("there is no node {id}"))
     }
-}
-
-impl StoreNode {
-    fn new(id: u64, ports: (u16, u16), dir: &Path, options: &ClusterOptions) -> Result<Self> {
-        let folder = dir.join(format!("node-{id}"));
-        let faults = options.faults.then(|| Faults::new(&folder)).transpose()?;
-        let disk = options
-            .disk_bytes
-            .map(|bytes| SmallDisk::mount(&folder, bytes))
-            .transpose()?;
-        Ok(Self {
-            id,
-            quic: format!("127.0.0.1:{}", ports.0),
-            http: format!("127.0.0.1:{}", ports.1),
-            data: disk
-                .as_ref()
-                .map_or(folder, |disk| disk.path().to_path_buf()),
-            faults,
-            disk,
-            process: None,
-        })
-    }
-
-    /// Its process id, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-
-    /// What can be broken of its disk and clock.
-    ///
-    /// # Errors
-    /// When the cluster was started without [`ClusterOptions::faults`].
-    pub fn faults(&self) -> Result<&Faults> {
-        self.faults
-            .as_ref()
-            .context("the cluster was started without faults")
-    }
-
-    /// The small disk it is on.
-    ///
-    /// # Errors
-    /// When the cluster was started without [`ClusterOptions::disk_bytes`].
-    pub fn disk_mut(&mut self) -> Result<&mut SmallDisk> {
-        self.disk
-            .as_mut()
-            .context("the cluster was started without small disks")
-    }
-}
-
-/// A QUIC and an HTTP port for each node.
-fn ports(options: &ClusterOptions) -> Result<Vec<(u16, u16)>> {
-    let count = u16::try_from(options.nodes).context("too many nodes")?;
-    if let Some(base) = options.base_port {
-        let pair = |n: u16| Some((base.checked_add(n)?, base.checked_add(100)?.checked_add(n)?));
-        let pairs: Option<Vec<_>> = (0..count).map(pair).collect();
-        return pairs.with_context(|| format!("ports from {base} on go beyond 65535"));
-    }
-    // Held until all are chosen, so that none is given twice.
-    let sockets: Vec<(UdpSocket, TcpListener)> = (0..count)
-        .map(|_| {
-            Ok((
-                UdpSocket::bind("127.0.0.1:0")?,
-                TcpListener::bind("127.0.0.1:0")?,
-            ))
-        })
-        .collect::<std::io::Result<_>>()
-        .context("no free port")?;
-    sockets
-        .iter()
-        .map(|(udp, tcp)| Ok((udp.local_addr()?.port(), tcp.local_addr()?.port())))
-        .collect()
 }

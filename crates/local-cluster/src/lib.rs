@@ -15,6 +15,7 @@
 
 mod cluster;
 mod faults;
+mod history;
 mod http;
 mod identities;
 mod process;
@@ -22,9 +23,9 @@ mod programs;
 mod small_disk;
 mod wait;
 
-pub use cluster::{ClusterOptions, LocalCluster, StoreNode};
+pub use cluster::{ClusterOptions, Fallen, LocalCluster, StoreNode};
 pub use faults::Faults;
-pub use http::json;
+pub use http::{json, page, post, text};
 pub use identities::Identities;
 pub use process::{Process, Signal};
 pub use programs::{Profile, Programs, workspace_root};

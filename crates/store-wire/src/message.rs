@@ -18,7 +18,9 @@ pub use range::{
     AGGREGATES_MAX, GROUP_KEYS_MAX, Order, PATTERNS_MAX, RangeQuestion, RangeQuestionError, Resume,
     RowsAsked,
 };
-pub use status::{DamagedSegment, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use status::{
+    DamagedSegment, Difference, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role,
+};
 pub use upkeep::{Intent, Overdue, RetentionRequest, RetentionRule};
 
 use serde::{Deserialize, Serialize};

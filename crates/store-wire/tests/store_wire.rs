@@ -5,6 +5,7 @@ mod store_wire {
     mod admission;
     mod conversation;
     mod identities;
+    mod rebinding;
     mod streams;
     mod world;
 }

@@ -19,6 +19,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
+    backlog::Backlog,
+    consistency::{self, Comparisons},
     freshness,
     network::Network,
     proposals::{self, Proposals},
@@ -71,6 +73,8 @@ pub struct Parts {
     pub reception: Reception,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Bytes a second at which files are fetched from other members at most; 0 for as fast as they come.
+    pub transfer_rate: u64,
     /// Bytes of the log up to which it keeps entries for members that lack them.
     pub log_bytes_max: u64,
     /// Told when consensus breaks.
@@ -111,7 +115,15 @@ impl Consensus {
         let store = parts.log.store;
         let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
-        let transfer = Transfer::new(store.shard(), parts.disk, parts.segments, network, space);
+        let rate = parts.transfer_rate;
+        let transfer = Transfer::new(
+            store.shard(),
+            parts.disk,
+            parts.segments,
+            network,
+            space,
+            rate,
+        );
         let group = Group::new(
             id,
             Arc::new(config),
@@ -133,6 +145,7 @@ impl Consensus {
                 network: parts.network,
                 reception: parts.reception.clone(),
                 space: parts.log.space.clone(),
+                backlog: Backlog::new(parts.policy.seal_bytes),
                 transfer: transfer.clone(),
                 archive: Arc::clone(&archive),
                 proposals,
@@ -140,6 +153,7 @@ impl Consensus {
                 draining: AtomicBool::new(false),
                 changing: tokio::sync::Mutex::default(),
                 fresh: watch::Sender::new(None),
+                comparisons: Comparisons::default(),
                 started: Instant::now(),
             }),
         };
@@ -148,7 +162,6 @@ impl Consensus {
             replica: replica.clone(),
             group: group.clone(),
             store: store.clone(),
-            space: parts.log.space,
             transfer,
         };
         parts.reception.enter(Stage::Running(Arc::new(member)));
@@ -161,6 +174,7 @@ impl Consensus {
                 .run_until_cancelled_owned(proposals::feed(group.clone(), queue)),
         );
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
+        tasks.spawn(consistency::keep(replica.clone(), stop.clone()));
         tasks.spawn(purging::keep(
             replica.clone(),
             Arc::clone(&archive),
@@ -260,7 +274,8 @@ fn config(cluster: &str) -> Config {
         election_timeout_max: 600,
         // A node that was away does not depose a leader that the others hear.
         enable_pre_vote: Some(true),
-        // A leader that has lost its quorum finds out, and steps down.
+        // A leader that has lost its quorum falls silent from time to time, so that those who hear it can
+        // elect one that has not.
         quorum_loss_probe_interval: Some(1500),
         // A restarted leader asks for votes like anybody else.
         enable_leader_restore: Some(false),

@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use openraft::{
@@ -27,6 +28,7 @@ use store_wire::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -37,7 +39,6 @@ use super::{
     log_store::LogStore,
     message::{Assurance, Founders, FromPeer, Refusal, Standing, ToPeer},
     replica::Replica,
-    space::Space,
     transfer::Transfer,
     types::{Group, LogId},
 };
@@ -60,6 +61,8 @@ struct Shared {
 struct Peer {
     http: String,
     draining: bool,
+    /// When it answered last.
+    heard: Option<Instant>,
 }
 
 /// What this node can answer for.
@@ -96,8 +99,6 @@ pub struct RunningMember {
     pub group: Group,
     /// Its log.
     pub store: LogStore,
-    /// Whether the disk has room.
-    pub space: Space,
     /// Gives and takes sealed segments.
     pub transfer: Transfer,
 }
@@ -150,6 +151,20 @@ impl Reception {
     /// Whether the member `id` said last that it must not be made leader.
     pub fn is_draining(&self, id: u64) -> bool {
         self.peers().get(&id).is_some_and(|peer| peer.draining)
+    }
+
+    /// Takes note that the member `id` answered a greeting.
+    pub(super) fn note_answer(&self, id: u64, draining: bool) {
+        let mut peers = self.peers();
+        let peer = peers.entry(id).or_default();
+        peer.draining = draining;
+        peer.heard = Some(Instant::now());
+    }
+
+    /// How long ago the member `id` answered a greeting; `None` if it never did.
+    pub(super) fn silent_for(&self, id: u64) -> Option<Duration> {
+        let heard = self.peers().get(&id)?.heard?;
+        Some(heard.elapsed())
     }
 
     /// Takes note of what the member `id` said.
@@ -336,8 +351,8 @@ impl Reception {
         let answer = match receiver.receive::<ToPeer>().await? {
             None => return Ok(()),
             Some((first @ ToPeer::Append { .. }, body)) => {
-                let space = member.space.clone();
-                let requests = appends::Requests::new(id, space, (first, body), receiver);
+                let replica = member.replica.clone();
+                let requests = appends::Requests::new(replica, (first, body), receiver);
                 return appends::append(member, requests, sender).await;
             }
             Some((ToPeer::Vote(candidacy), _)) => {
@@ -377,6 +392,13 @@ impl Reception {
             }
             Some((ToPeer::Newest, _)) => {
                 return Ok(member.transfer.serve_newest(&mut sender).await?);
+            }
+            Some((ToPeer::Compare { index }, _)) => {
+                let digests = member.replica.digests_at(index).await;
+                FromPeer::Compared {
+                    applied: digests.applied.map(|(_, digest)| digest),
+                    sealed: digests.sealed,
+                }
             }
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
                 .await

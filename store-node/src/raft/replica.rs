@@ -21,8 +21,11 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    backlog::Backlog,
+    consistency::Comparisons,
     log_store::LogStore,
-    message::{Assurance, FromPeer},
+    members::leader_of,
+    message::{Assurance, FromPeer, Refusal},
     network::Network,
     proposals::{self, Proposals, ProposeError, Proposed, Reservation},
     reception::{self, Reception},
@@ -30,7 +33,7 @@ use super::{
     transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::{archive::Archive, segments::manifest::SegmentEntry, state::State};
+use crate::{archive::Archive, command, segments::manifest::SegmentEntry, state::State};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
@@ -54,6 +57,7 @@ pub(super) struct Shared {
     pub(super) network: Network,
     pub(super) reception: Reception,
     pub(super) space: Space,
+    pub(super) backlog: Backlog,
     pub(super) transfer: Transfer,
     pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
@@ -62,7 +66,25 @@ pub(super) struct Shared {
     /// Held while the membership is being changed from this node.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) comparisons: Comparisons,
     pub(super) started: Instant,
+}
+
+/// What a command is for: what makes room is still taken when there is little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Readings,
+    Upkeep,
+}
+
+impl Use {
+    fn of(payload: &Bytes) -> Self {
+        if command::is_of_upkeep(payload) {
+            Self::Upkeep
+        } else {
+            Self::Readings
+        }
+    }
 }
 
 /// Why a position was not reached.
@@ -105,19 +127,35 @@ impl Replica {
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
-        let entered = self.ready_to_propose().and_then(|()| {
+        let entered = self.ready_to_propose(Use::of(&payload)).and_then(|()| {
             let reservation = self.shared.proposals.try_reserve(payload.len())?;
             self.shared.proposals.enter(reservation, payload)
         });
         self.settle(entered)
     }
 
-    /// Waits for permits for a command of `bytes` bytes: the pressure that slows producers down.
+    /// Waits for permits for readings of `bytes` bytes, and for sealing to keep up: the pressure that
+    /// slows producers down.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose()?;
+        self.reserve_to(Use::Readings, bytes).await
+    }
+
+    /// As [`reserve`](Self::reserve), for a command that may be of upkeep.
+    ///
+    /// # Cancel safety
+    /// Safe: the place in the line is lost.
+    pub async fn reserve_for(&self, payload: &Bytes) -> Result<Reservation, ProposeError> {
+        self.reserve_to(Use::of(payload), payload.len()).await
+    }
+
+    async fn reserve_to(&self, to: Use, bytes: usize) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose(to)?;
+        if to == Use::Readings {
+            self.shared.backlog.wait().await;
+        }
         self.shared.proposals.reserve(bytes).await
     }
 
@@ -128,7 +166,7 @@ impl Replica {
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
         let entered = self
-            .ready_to_propose()
+            .ready_to_propose(Use::of(&payload))
             .and_then(|()| self.shared.proposals.enter(reservation, payload));
         self.settle(entered)
     }
@@ -146,7 +184,7 @@ impl Replica {
     }
 
     /// Refuses what the library would refuse later, and what it knows nothing of.
-    fn ready_to_propose(&self) -> Result<(), ProposeError> {
+    fn ready_to_propose(&self, purpose: Use) -> Result<(), ProposeError> {
         if self.is_draining() {
             return Err(ProposeError::Draining);
         }
@@ -155,9 +193,32 @@ impl Replica {
                 leader: self.leader(),
             });
         }
-        match self.shared.space.room() {
-            Room::Plenty => Ok(()),
-            Room::Low | Room::Exhausted => Err(ProposeError::NoSpace),
+        match (self.shared.space.room(), purpose) {
+            (Room::Plenty, _) | (Room::Low, Use::Upkeep) => Ok(()),
+            (Room::Low, Use::Readings) | (Room::Exhausted, _) => Err(ProposeError::NoSpace),
+        }
+    }
+
+    /// Whether this node's disk has room for so many bytes more that stay.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.shared.space.has_room_for(bytes)
+    }
+
+    /// Takes note of how many bytes of commands are not sealed here.
+    pub(crate) fn note_unsealed(&self, bytes: u64) {
+        self.shared.backlog.note(bytes);
+    }
+
+    /// Refuses entries from the leader when there is no place for them: the disk is full, or too much
+    /// waits to be sealed.
+    pub(super) fn takes_entries(&self) -> Result<(), Refusal> {
+        let id = self.shared.id;
+        if self.shared.space.room() == Room::Exhausted {
+            Err(Refusal::NoSpace { id })
+        } else if self.shared.backlog.is_refused() {
+            Err(Refusal::Unsealed { id })
+        } else {
+            Ok(())
         }
     }
 
@@ -173,20 +234,14 @@ impl Replica {
 
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<Member> {
-        let leader = self
-            .shared
-            .group
-            .metrics()
-            .borrow_watched()
-            .current_leader?;
-        self.member(leader)
+        self.member(leader_of(&self.metrics())?)
     }
 
-    /// Whether this node leads, as far as it knows.
+    /// Whether this node leads, as far as it knows: a majority has answered it lately.
     pub fn is_leader(&self) -> bool {
         let metrics = self.shared.group.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.shared.id)
+        metrics.state == ServerState::Leader && leader_of(&metrics) == Some(self.shared.id)
     }
 
     /// The member `id`, if it is one.
@@ -270,6 +325,7 @@ impl Replica {
         if self.is_draining() {
             Load::Draining
         } else if self.shared.proposals.fullness() >= OVERLOADED_FROM
+            || self.shared.backlog.is_held()
             || self.shared.space.room() != Room::Plenty
         {
             Load::Overloaded

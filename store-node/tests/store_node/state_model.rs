@@ -3,6 +3,7 @@
 mod aggregates;
 pub(crate) mod history;
 pub(crate) mod model;
+mod questions;
 
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -12,17 +13,18 @@ use std::time::Duration;
 use proptest::prelude::*;
 use segment_log::fake::FakeDisk;
 use sensor_model::{
-    Aggregate, Bucket, Columns, Grid, Kind, Pattern, Percentile, SeriesId, SeriesPath, Stretch,
-    TimeRange, Timestamp, Value, Values,
+    Aggregate, Bucket, Columns, Grid, Kind, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp,
+    Value, Values,
 };
 use store_node::scan::{self, Limits, Part, ScanError, Source, Totals, rows::PART_BYTES_MAX};
 use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
-use store_wire::message::{Order, RangeQuestion, Resume, RowsAsked};
+use store_wire::message::{RangeQuestion, RowsAsked};
 use tokio::time::Instant;
 
-use history::{Log, SPAN, batches};
+use history::{Log, batches};
 use model::Model;
+pub(crate) use questions::questions;
 
 /// What a scan handed over, put together again.
 #[derive(Debug, Default)]
@@ -53,6 +55,17 @@ impl PartialEq for Answer {
         self.totals == other.totals
             && self.series.len() == other.series.len()
             && pairs.into_iter().all(alike)
+    }
+}
+
+impl Answer {
+    /// The rows, by series.
+    pub(crate) fn rows(&self) -> Vec<(String, Columns)> {
+        let of = |(head, columns, _): &Rows| match head {
+            Head::Series(path) => (path.to_string(), columns.clone()),
+            Head::Group(key, _) => (format!("{key:?}"), columns.clone()),
+        };
+        self.series.iter().map(of).collect()
     }
 }
 
@@ -151,118 +164,6 @@ pub(crate) const BASIC: [Aggregate; 4] = [
     Aggregate::Last,
     Aggregate::Sum,
 ];
-
-fn times() -> impl Strategy<Value = TimeRange> {
-    let edge = -10..SPAN + 10;
-    prop_oneof![
-        1 => Just(TimeRange::EVERYTHING),
-        3 => (edge, 1..SPAN).prop_map(|(from, width)| time_range(from, from + width)),
-    ]
-}
-
-fn time_range(from: i64, to: i64) -> TimeRange {
-    TimeRange {
-        from: Timestamp::from_nanos(from),
-        to: Timestamp::from_nanos(to),
-    }
-}
-
-fn aggregates_asked() -> impl Strategy<Value = Vec<Aggregate>> {
-    let named = proptest::sample::select(Aggregate::NAMED.to_vec());
-    let percentile = proptest::sample::select(vec![0, 5_000, 50_000, 99_900, 100_000])
-        .prop_map(|n| Aggregate::Percentile(Percentile::new(n).unwrap()));
-    let one = prop_oneof![6 => named, 1 => percentile];
-    proptest::collection::vec(one, 1..6).prop_map(|mut asked| {
-        let mut known = std::collections::HashSet::new();
-        asked.retain(|aggregate| known.insert(*aggregate));
-        asked
-    })
-}
-
-/// Buckets of one width, or of a calendar's kind over the whole of `range`.
-fn grids(range: TimeRange) -> impl Strategy<Value = Grid> {
-    let every = prop_oneof![Just(1), 2_u64..40, 300_u64..3_000, Just(u64::MAX)]
-        .prop_map(|width| Grid::Every(NonZeroU64::new(width).unwrap()));
-    let uneven = proptest::collection::vec((20_u64..900, 1_u32..4), 1..12);
-    let uneven = uneven.prop_map(move |widths| {
-        let mut from = range.from;
-        let mut stretches = Vec::new();
-        for (width, buckets) in widths {
-            let width = NonZeroU64::new(width).unwrap();
-            let stretch = Stretch {
-                from,
-                width,
-                buckets,
-            };
-            from = stretch.end();
-            stretches.push(stretch);
-        }
-        if from < range.to {
-            let width = NonZeroU64::new(from.as_nanos().abs_diff(range.to.as_nanos())).unwrap();
-            stretches.push(Stretch {
-                from,
-                width,
-                buckets: 1,
-            });
-        }
-        Grid::Stretches(stretches)
-    });
-    prop_oneof![3 => every, 2 => uneven]
-}
-
-fn rows_asked(range: TimeRange) -> impl Strategy<Value = RowsAsked> {
-    let keys = prop_oneof![Just("1"), Just("2"), Just("3"), Just("attr:line")];
-    let keys = keys.prop_map(|text| text.parse().unwrap());
-    let by = proptest::option::weighted(0.3, proptest::collection::vec(keys, 0..3));
-    let buckets = (grids(range), aggregates_asked(), by);
-    let buckets = buckets.prop_map(|(grid, aggregates, by)| RowsAsked::Buckets {
-        grid,
-        aggregates,
-        by,
-    });
-    prop_oneof![1 => Just(RowsAsked::Readings), 3 => buckets]
-}
-
-pub(crate) fn questions() -> impl Strategy<Value = RangeQuestion> {
-    let limit = prop_oneof![3 => Just(None), 2 => (0_u64..30).prop_map(Some)];
-    let order = prop_oneof![Just(Order::Ascending), Just(Order::Descending)];
-    let pattern = || prop_oneof![Just("**"), Just("line/*"), Just("line/f"), Just("other/t")];
-    let patterns = proptest::collection::vec(pattern(), 1..4);
-    let filter = prop_oneof![
-        4 => Just(None),
-        1 => Just(Some("value > 40")),
-        1 => Just(Some("value >= -200 and value < 100.5")),
-        1 => Just(Some("value = true")),
-        1 => Just(Some("value != 't7'")),
-    ];
-    let resume = proptest::option::weighted(0.2, (pattern(), times(), limit.clone()));
-    let asked = times().prop_flat_map(|range| (Just(range), rows_asked(range)));
-    (patterns, asked, filter, limit, order, resume).prop_map(
-        |(patterns, (range, rows), filter, limit, order, resume)| {
-            let patterns = patterns.iter().map(|text| Pattern::new(*text).unwrap());
-            let is_grouped = matches!(&rows, RowsAsked::Buckets { by: Some(_), .. });
-            let resume = resume
-                .filter(|_| !is_grouped)
-                .and_then(|(path, part, limit)| {
-                    let (from, to) = (part.from.max(range.from), part.to.min(range.to));
-                    Some(Resume {
-                        path: SeriesPath::new(path).ok()?,
-                        range: TimeRange::new(from, to).ok()?,
-                        limit,
-                    })
-                });
-            RangeQuestion {
-                patterns: patterns.collect(),
-                range,
-                rows,
-                filter: filter.map(|text| text.parse().unwrap()),
-                limit,
-                order,
-                resume,
-            }
-        },
-    )
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
@@ -456,4 +357,51 @@ fn applied_twice_without_a_name_counts_twice() {
         Outcome::Applied { readings: 10 }
     );
     assert_eq!(state.summary().readings, 20);
+}
+
+#[test]
+fn a_scan_that_has_found_nothing_yet_ends_when_nobody_wants_it() {
+    let log = Log::with_chunks((0..50).map(|chunk| chunk * 100..chunk * 100 + 100));
+    let state = RwLock::new(log.applied());
+    let never = RangeQuestion {
+        filter: Some("value = 0.005".parse().unwrap()),
+        ..everything()
+    };
+    assert_eq!(ask(&state, &log, &never).unwrap().totals.rows, 0);
+    let unwanted = limits();
+    unwanted.stop.cancel();
+    let ended = ask_within(&state, &log, &never, &unwanted);
+    assert!(matches!(ended, Err(ScanError::Closed)), "{ended:?}");
+    assert_eq!(unwanted.read_bytes.get(), 0);
+}
+
+#[test]
+fn groups_are_held_within_their_bound() {
+    let log = Log::with_one_chunk(1_000);
+    let state = RwLock::new(log.applied());
+    let grouped = |width| {
+        let mut question = every(width, &[Aggregate::Mean]);
+        if let RowsAsked::Buckets { by, .. } = &mut question.rows {
+            *by = Some(Vec::new());
+        }
+        question
+    };
+    let within = |width, groups_bytes_max| {
+        let limits = Limits {
+            groups_bytes_max,
+            ..limits()
+        };
+        ask_within(&state, &log, &grouped(width), &limits)
+    };
+    // What a hundred buckets fit into, a thousand do not.
+    let enough = (0..).map(|step| step * 1_000);
+    let enough = enough.into_iter().find(|bytes| within(10, *bytes).is_ok());
+    let enough = enough.unwrap();
+    assert_eq!(within(10, enough).unwrap().totals.rows, 100);
+    for refused in [within(10, enough - 1_000), within(1, enough)] {
+        assert!(
+            matches!(refused, Err(ScanError::TooManyGroups { .. })),
+            "{refused:?}"
+        );
+    }
 }

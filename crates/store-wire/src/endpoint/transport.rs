@@ -79,8 +79,11 @@ pub(super) fn server_config(tls: QuicServerConfig) -> quinn::ServerConfig {
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     config.max_incoming(HANDSHAKES_MAX);
-    // A peer that changes its address dials again; nothing here moves between networks.
-    config.migration(false);
+    // A gateway's NAT forgets it after a while of silence, or when it restarts, and a device changes
+    // networks: its packets then come from another address. The connection goes on there once the peer
+    // has shown that it is reached (RFC 9000 section 9); who it is was settled by its certificate, and
+    // addresses decide nothing here.
+    config.migration(true);
     config.transport_config(Arc::new(transport));
     config
 }

@@ -394,9 +394,8 @@ fn groups_are_held_within_their_bound() {
         ask_within(&state, &log, &grouped(width), &limits)
     };
     // What a hundred buckets fit into, a thousand do not.
-    let enough = (0..).map(|step| step * 1_000);
-    let enough = enough.into_iter().find(|bytes| within(10, *bytes).is_ok());
-    let enough = enough.unwrap();
+    let mut sizes = (0..).map(|step| step * 1_000);
+    let enough = sizes.find(|bytes| within(10, *bytes).is_ok()).unwrap();
     assert_eq!(within(10, enough).unwrap().totals.rows, 100);
     for refused in [within(10, enough - 1_000), within(1, enough)] {
         assert!(

@@ -34,6 +34,7 @@ use super::{
 use crate::{
     archive::Archive,
     charter::Charter,
+    fair_share::FairShare,
     repair::Repair,
     scrub::{Pace, Scrub},
     state::State,
@@ -71,6 +72,8 @@ pub struct Parts {
     pub reception: Reception,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Permits for reads, one each.
+    pub reads: FairShare,
     /// Bytes of the log up to which it keeps entries for members that lack them.
     pub log_bytes_max: u64,
     /// Told when consensus breaks.
@@ -136,6 +139,7 @@ impl Consensus {
                 transfer: transfer.clone(),
                 archive: Arc::clone(&archive),
                 proposals,
+                reads: parts.reads,
                 applied,
                 draining: AtomicBool::new(false),
                 changing: tokio::sync::Mutex::default(),

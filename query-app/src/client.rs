@@ -1,17 +1,21 @@
 //! The client of a cluster: chooses whom to ask, goes elsewhere when that fails, within a deadline.
 //!
-//! A read goes to the first target that answered lately; when it fails or is slow to begin, the next
-//! is asked, and the first answer to begin wins ([`race`]). A write, or a change of the cluster, goes to
-//! the leader, is followed to another one, and is never repeated once it may have been taken
-//! ([`leader`]). What the pieces of
-//! an answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
+//! A read goes to the nearest replica that is fresh and has room ([`targets`], which a [`survey`] tells
+//! from time to time how the nodes are); when that one fails or is slow, the next is asked, and the first
+//! answer to begin wins ([`race`]). A write, or a change of the cluster, goes to the leader, is followed
+//! to another one, and is never repeated once it may have been taken ([`leader`]). What the pieces of an
+//! answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
 
 pub mod answer;
 pub mod batch;
 pub mod cluster;
+mod latency;
 mod leader;
+mod pace;
+mod presence;
 mod race;
 mod rows;
+mod survey;
 pub mod targets;
 pub mod upkeep;
 mod write;
@@ -27,7 +31,9 @@ use store_wire::message::{ErrorCode, Freshness, Request, Response};
 use tokio::time::Instant;
 
 use crate::client::answer::{FrameReader, LastAnswer, RangeAnswer, SeriesAnswer, out_of_place};
+use crate::client::pace::Pace;
 use crate::client::race::{Opened, Race};
+use crate::client::survey::Surveys;
 use crate::client::targets::Targets;
 use crate::failure::Failure;
 use crate::link::wire::{WireLink, WireLinkError};
@@ -52,7 +58,9 @@ pub struct Client {
 struct Shared {
     link: Arc<dyn Link>,
     clock: Arc<dyn Clock>,
-    targets: Targets,
+    targets: Arc<Targets>,
+    pace: Pace,
+    surveys: Surveys,
     /// Kinds never change once a series exists, so what was learned stays true.
     kinds: Mutex<HashMap<SeriesPath, Kind>>,
 }
@@ -64,7 +72,9 @@ impl Client {
             shared: Arc::new(Shared {
                 link,
                 clock,
-                targets,
+                targets: Arc::new(targets),
+                pace: Pace::default(),
+                surveys: Surveys::default(),
                 kinds: Mutex::default(),
             }),
         }
@@ -287,7 +297,11 @@ impl Client {
     async fn candidates(&self, terms: &Terms, deadline: Instant) -> Result<Vec<String>, Failure> {
         match terms.node {
             Some(node) => Ok(vec![self.address_of(node, deadline).await?]),
-            None => Ok(self.shared.targets.in_order()),
+            None => {
+                let Shared { link, targets, .. } = &*self.shared;
+                self.shared.surveys.begin_if_due(link, targets);
+                Ok(targets.in_order(terms.consistency))
+            }
         }
     }
 

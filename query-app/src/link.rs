@@ -44,10 +44,15 @@ pub enum LinkError {
 /// Carries a question to a node and its answer back.
 ///
 /// What an implementation must guarantee:
-/// - `NotAsked` comes only from `ask` itself, never from the stream, and means that nothing was sent;
+/// - `NotAsked` comes only from `reach` and `ask` themselves, never from the stream, and means that
+///   nothing was sent;
 /// - dropping the future or the stream gives the question up and frees what it held;
 /// - the stream holds a bounded number of frames: a slow reader slows the node.
 pub trait Link: Send + Sync + 'static {
+    /// Connects to `address` (`HOST:PORT`) unless a connection lives; nothing is asked. Of a connection
+    /// that lives it is not known whether the node still does.
+    fn reach(&self, address: &str) -> BoxFuture<'static, Result<(), LinkError>>;
+
     /// Connects to `address` (`HOST:PORT`) unless a connection lives, sends `request` with `body`.
     fn ask(
         &self,

@@ -16,6 +16,8 @@ mod commands;
 mod elsewhere;
 #[path = "query_app/http.rs"]
 mod http;
+#[path = "query_app/nearest.rs"]
+mod nearest;
 #[path = "query_app/removal.rs"]
 mod removal;
 #[path = "query_app/serve.rs"]

@@ -191,8 +191,11 @@ fn plan_load(load: LoadArguments, world: &World) -> Result<LoadConfig> {
             chunk: load.chunk,
             seed: load.seed,
             start: load.start,
+            period: load.period,
+            late: load.late,
         },
         connections: load.connections,
+        rate: load.rate,
         endpoint: Box::new(move || {
             Endpoint::for_dialling(
                 Arc::clone(&identity),
@@ -412,6 +415,13 @@ mod tests {
             (&["--batch-max", "70000"], "65536"),
             (&["--instance", "a/b"], "--instance"),
             (&["load", "--readings", "5"], "sensor-sim load --target"),
+            (&["load", "--late", "1.01"], "from 0 to 1"),
+            (&["load", "--late", "-0.1"], "from 0 to 1"),
+            (&["load", "--late", "NaN"], "from 0 to 1"),
+            (&["load", "--late", "many"], "from 0 to 1"),
+            (&["load", "--period", "0s"], "at most 1d"),
+            (&["load", "--period", "25h"], "at most 1d"),
+            (&["load", "--rate", "0"], "from 1 to"),
         ] {
             let error = parsed(more).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{more:?}");

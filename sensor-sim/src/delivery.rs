@@ -314,8 +314,10 @@ impl Opened {
             series: spool.series().to_vec(),
             position: recovered.position.clone(),
         };
+        let outbox = Outbox::spooled(recovered, spool.series(), spool.reader());
+        outbox.note_spool_bytes(spool.bytes());
         Self {
-            outbox: Arc::new(Outbox::spooled(recovered, spool.series(), spool.reader())),
+            outbox: Arc::new(outbox),
             epoch: spool.epoch(),
             spool: Some(spool),
             resumed,

@@ -1,10 +1,12 @@
 //! `sensor-sim load`: synthetic readings as fast as the store takes them, to measure it.
 //!
 //! Each connection is a producer of its own with a share of the series. A thread per connection
-//! makes readings and encodes them (`load/generator.rs`); they wait in memory, or in a spool where
+//! makes readings (`load/walk.rs`) and encodes them (`load/generator.rs`); they wait in memory, or in a spool where
 //! one is asked for, and go the same way as an agent's from there.
 
 mod generator;
+mod lateness;
+mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,8 +44,12 @@ pub struct LoadShape {
     pub chunk: u32,
     /// Seed of the values.
     pub seed: u64,
-    /// The first reading's time; each following one of a series is 1 s later.
+    /// The first reading's time.
     pub start: Timestamp,
+    /// From one reading of a series to the next.
+    pub period: Duration,
+    /// So much of all readings arrives late, from 0 for none to 1.
+    pub late: f64,
 }
 
 /// A load to run.
@@ -52,6 +58,8 @@ pub struct LoadConfig {
     pub shape: LoadShape,
     /// How many producers share it.
     pub connections: u32,
+    /// Readings a second of all of them together; `None` for as fast as the store takes them.
+    pub rate: Option<f64>,
     /// Makes an endpoint for each connection.
     pub endpoint: Box<dyn Fn() -> Result<Endpoint, EndpointError> + Send>,
     /// Where to begin looking for the leader.
@@ -173,11 +181,12 @@ async fn start_lane(
     });
     let (done, generated) = oneshot::channel();
     let intake = delivery.intake();
+    let pace = config.rate.map(|rate| rate / f64::from(config.connections));
     let runtime = Handle::current();
     std::thread::Builder::new()
         .name(format!("load-{}", connection + 1))
         .spawn(move || {
-            let end = runtime.block_on(generate(generator, &intake, &halt));
+            let end = runtime.block_on(generate(generator, pace, &intake, &halt));
             halt.cancel();
             // Nobody waits for the end of a run that was given up.
             let _ = done.send(end);
@@ -189,18 +198,29 @@ async fn start_lane(
     })
 }
 
+/// Hands over what `generator` makes, at `pace` readings a second if there is one.
 async fn generate(
     mut generator: Generator,
+    pace: Option<f64>,
     intake: &Intake,
     halt: &CancellationToken,
 ) -> SourceEnd {
+    let mut due = tokio::time::Instant::now();
     while let Some(submission) = generator.next_batch() {
+        let readings = submission.batch.readings;
+        let pushed = async {
+            tokio::time::sleep_until(due).await;
+            intake.push(submission).await
+        };
         tokio::select! {
             biased;
             () = halt.cancelled() => return SourceEnd::Stopped,
-            pushed = intake.push(submission) => if pushed.is_err() {
+            pushed = pushed => if pushed.is_err() {
                 return SourceEnd::Stopped;
             },
+        }
+        if let Some(pace) = pace {
+            due += Duration::from_secs_f64(f64::from(readings) / pace);
         }
     }
     SourceEnd::Complete

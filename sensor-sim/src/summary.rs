@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// Counts of one run. Readings, unless said otherwise.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,10 @@ pub struct Tally {
     pub duplicates_suppressed: u64,
     /// From handing a batch to the stream to its acknowledgement.
     pub latency: Latency,
+    /// The longest time without an acknowledgement while a batch waited for one.
+    pub gap_max: Duration,
+    /// When an acknowledgement last came.
+    last_ack_at: Option<Instant>,
 }
 
 /// A histogram of latencies.
@@ -51,6 +56,8 @@ pub struct Summary {
     pub readings_per_second: f64,
     /// Latencies of acknowledgements.
     pub ack_ms: AckMillis,
+    /// The longest time in ms that one connection saw no acknowledgement while it waited for one.
+    pub ack_gap_ms: f64,
 }
 
 /// Latencies of acknowledgements in ms; 0 when there were none.
@@ -106,6 +113,14 @@ fn millis(micros: u64) -> f64 {
 }
 
 impl Tally {
+    /// Counts the acknowledgement in of a batch that was first sent at `sent_at`.
+    pub fn acknowledged(&mut self, sent_at: Instant, acked_at: Instant) {
+        self.latency.record(acked_at - sent_at);
+        let waited_since = self.last_ack_at.map_or(sent_at, |at| at.max(sent_at));
+        self.gap_max = self.gap_max.max(acked_at - waited_since);
+        self.last_ack_at = Some(acked_at);
+    }
+
     /// Counts all of `other` in.
     pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
@@ -115,6 +130,7 @@ impl Tally {
         self.dead += other.dead;
         self.duplicates_suppressed += other.duplicates_suppressed;
         self.latency.merge(&other.latency);
+        self.gap_max = self.gap_max.max(other.gap_max);
     }
 
     /// The summary of a run that took `elapsed`.
@@ -132,6 +148,7 @@ impl Tally {
             seconds,
             readings_per_second: (self.acked as f64 / elapsed.as_secs_f64().max(1e-9)).round(),
             ack_ms: self.latency.as_millis(),
+            ack_gap_ms: self.gap_max.as_secs_f64() * 1e3,
         }
     }
 }
@@ -146,6 +163,25 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_counts_from_the_last_acknowledgement_and_only_while_something_waits() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let gap = |tally: &Tally| tally.gap_max.as_millis();
+        let mut tally = Tally::default();
+        tally.acknowledged(at(0), at(20));
+        assert_eq!(gap(&tally), 20);
+        // Sent before the last acknowledgement: waited for since then.
+        tally.acknowledged(at(10), at(50));
+        assert_eq!(gap(&tally), 30);
+        // Nothing was waited for in between.
+        tally.acknowledged(at(9_000), at(9_005));
+        assert_eq!(gap(&tally), 30);
+        let mut both = Tally::default();
+        both.merge(&tally);
+        assert_eq!(gap(&both), 30);
+    }
 
     #[test]
     fn the_line_has_the_promised_fields_and_whole_counts() {
@@ -176,6 +212,7 @@ mod tests {
             "readings_per_second",
             "ack_ms",
             "refused",
+            "ack_gap_ms",
         ] {
             assert!(names.contains(&name), "{name} is not in {line}");
         }

@@ -9,5 +9,6 @@ mod sensor_sim {
     mod program;
     mod recordings;
     mod spool;
+    mod spool_damage;
     mod world;
 }

@@ -26,6 +26,7 @@ mod error;
 mod fetching;
 mod pace;
 pub mod plan;
+mod prints;
 mod seal;
 mod takeover;
 mod windows;
@@ -51,6 +52,7 @@ pub(crate) use compact::is_met;
 pub use error::JobError;
 use pace::Pace;
 pub use pace::Share;
+pub use prints::Print;
 
 /// What an archive needs.
 #[derive(Debug)]
@@ -82,10 +84,13 @@ pub struct Archive {
     /// Segments that are being fetched.
     kept: Mutex<Vec<SegmentEntry>>,
     purgeable: watch::Sender<Option<ManifestId>>,
+    prints: Mutex<prints::Prints>,
     findings: Mutex<care::Findings>,
     pace: Pace,
     /// Of compaction.
     share: Share,
+    /// Bytes of the disk that segments being written leave free.
+    keep_free: u64,
 }
 
 /// What is left to be done of a change.
@@ -135,6 +140,7 @@ impl Archive {
             state,
             library: Arc::new(library),
             purgeable: watch::Sender::new(manifest.as_ref().map(Manifest::id)),
+            prints: Mutex::new(Self::printed(manifest.as_ref())),
             current: Mutex::new(manifest.map(Arc::new)),
             work: Mutex::default(),
             readers: Mutex::default(),
@@ -142,6 +148,7 @@ impl Archive {
             findings: Mutex::default(),
             pace: Pace::default(),
             share: Share::HALF,
+            keep_free: 0,
         })
     }
 
@@ -149,6 +156,12 @@ impl Archive {
     #[must_use]
     pub fn with_compaction_share(self, share: Share) -> Self {
         Self { share, ..self }
+    }
+
+    /// Gives segments up that are being written once the disk has less than so many bytes free.
+    #[must_use]
+    pub fn keeping_free(self, keep_free: u64) -> Self {
+        Self { keep_free, ..self }
     }
 
     /// The segments.
@@ -347,7 +360,9 @@ impl Archive {
     }
 
     fn store(&self, manifest: &Manifest) -> Result<(), ManifestError> {
-        manifest.store(&*self.disk, &self.dir.join("manifests"))
+        let hash = manifest.store(&*self.disk, &self.dir.join("manifests"))?;
+        lock(&self.prints).add(manifest.id(), hash);
+        Ok(())
     }
 
     /// The folder.

@@ -6,6 +6,7 @@
 //!
 //! A blank folder that asks to be let in keeps its [`newcomer`] file until it has a charter.
 
+mod checked;
 pub mod newcomer;
 
 use std::{
@@ -20,8 +21,9 @@ use uuid::Uuid;
 
 /// The file's name within the data folder.
 pub const CHARTER_FILE: &str = "node.toml";
-/// The version of the folder's layout that this program reads and writes.
-const FORMAT: u32 = 1;
+/// The version of the folder's layout that this program writes. Those from 1 on are read; the first
+/// had no checksum.
+const FORMAT: u32 = 2;
 
 /// What a node knows of its cluster for good.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,11 @@ pub enum CharterError {
         source: io::Error,
     },
     /// The file is not a charter.
-    #[error("{} is damaged: {reason}", file.display())]
+    #[error(
+        "{} is damaged: {reason}; put it back from a copy, or empty the folder and let the node join \
+         under a new id",
+        file.display()
+    )]
     Damaged {
         /// The file.
         file: PathBuf,
@@ -126,6 +132,7 @@ impl Charter {
             "# Which node of which cluster this folder belongs to. Never copy it, never edit it:\n\
              # a node that forgets what it promised can lose acknowledged readings.\n{text}"
         );
+        let text = checked::with_checksum(&text);
         segment_log::write_file_atomically(disk, &file, text.as_bytes()).map_err(|source| {
             CharterError::Disk {
                 operation: "written",
@@ -140,12 +147,13 @@ impl Charter {
             file: file.to_owned(),
             reason,
         };
-        let text = std::str::from_utf8(bytes).map_err(|error| damaged(error.to_string()))?;
+        let (text, checksum) = checked::read(bytes).map_err(damaged)?;
         let table: toml::Table =
             toml::from_str(text).map_err(|error| damaged(error.message().to_owned()))?;
         let format = table.get("format").and_then(toml::Value::as_integer);
         match format.and_then(|found| u32::try_from(found).ok()) {
-            Some(FORMAT) => {}
+            Some(found @ 1..=FORMAT) => checksum.check(found).map_err(damaged)?,
+            Some(0) => return Err(damaged("there is no format 0".to_owned())),
             Some(found) => {
                 let file = file.to_owned();
                 return Err(CharterError::Newer { file, found });
@@ -223,11 +231,46 @@ mod tests {
     }
 
     #[test]
+    fn a_charter_of_the_first_format_has_no_checksum_and_is_read() {
+        let disk = disk();
+        let text = "# Which node of which cluster this folder belongs to. Never copy it, never edit it:\n\
+            # a node that forgets what it promised can lose acknowledged readings.\n\
+            format = 1\nnode = 2\ncluster = \"plant\"\n\
+            cluster_id = \"00000000-0000-0000-0000-000012345678\"\nawaiting = [1]\n\n\
+            [founders]\n1 = \"a:7400\"\n2 = \"b:7400\"\n";
+        let file = disk.open(&Path::new("/data").join(CHARTER_FILE), OpenMode::Create);
+        file.expect("healthy")
+            .write_all_at(text.as_bytes(), 0)
+            .expect("healthy");
+        let found = Charter::load(&disk, Path::new("/data")).expect("whole");
+        assert_eq!(found, Some(charter()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_charter_is_found() {
+        let disk = disk();
+        let data = Path::new("/data");
+        charter().store(&disk, data).expect("healthy");
+        let path = data.join(CHARTER_FILE);
+        let len = segment_log::read_file(&disk, &path).expect("healthy").len();
+        for (offset, bit) in (0..len).flat_map(|offset| (0..8).map(move |bit| (offset, bit))) {
+            disk.flip_bit(&path, offset, bit);
+            let found = Charter::load(&disk, data);
+            let found = found.expect_err(&format!("bit {bit} of byte {offset}"));
+            assert!(found.to_string().contains("node.toml"), "{found}");
+            disk.flip_bit(&path, offset, bit);
+        }
+        assert_eq!(Charter::load(&disk, data).expect("whole"), Some(charter()));
+    }
+
+    #[test]
     fn what_is_not_a_charter_is_refused_and_named() {
         let data = Path::new("/data");
         for (text, expected) in [
             ("", "no format number"),
-            ("format = 2", "is of format 2"),
+            ("format = 3", "is of format 3"),
+            ("format = 2", "checksum is missing"),
+            ("format = 0", "no format 0"),
             ("format = 1", "missing field"),
             ("format = 1\nnode = \"x\"", "damaged"),
             ("\u{0}", "damaged"),

@@ -6,6 +6,7 @@
 mod ca;
 mod dump;
 mod run;
+mod telemetry;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -14,6 +15,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{ConfigError, Settings};
+pub use verify::verify;
 
 /// Tidemark's store: takes batches of readings in, replicates them, and answers questions about them.
 #[derive(Debug, Parser)]

@@ -350,6 +350,12 @@ impl<'a> Position<'a> {
     }
 }
 
+/// Whether a command keeps the store going and brings no readings: it is small, and may make room.
+pub fn is_of_upkeep(payload: &[u8]) -> bool {
+    let tag = payload.first();
+    tag.is_some_and(|tag| [SEAL, COMPACT, DELETE, SET_RETENTION, CLAIM_NODE].contains(tag))
+}
+
 fn check_producer(producer: &str) -> Result<(), CommandError> {
     if producer.len() > PRODUCER_BYTES_MAX {
         return Err(CommandError::BadProducer);

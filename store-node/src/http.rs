@@ -139,6 +139,8 @@ fn set_gauges(status: &NodeStatus) {
     set("tidemark_series", status.series);
     set("tidemark_readings", status.readings);
     set("tidemark_disk_bytes", status.disk_bytes);
+    set("tidemark_disk_free_bytes", status.disk_free_bytes);
+    set("tidemark_disk_full", status.disk_full.into());
     set("tidemark_log_held_bytes", status.log_bytes);
     set("tidemark_log_first_index", status.log_first.unwrap_or(0));
     set("tidemark_log_last_index", status.log_last.unwrap_or(0));
@@ -157,8 +159,13 @@ fn set_gauges(status: &NodeStatus) {
         let id = peer.id.to_string();
         metrics::gauge!("tidemark_peer_reachable", "peer" => id.clone())
             .set(f64::from(u8::from(peer.reachable)));
+        metrics::gauge!("tidemark_peer_differs", "peer" => id.clone())
+            .set(f64::from(u8::from(peer.difference.is_some())));
         if let Some(lag) = peer.lag_entries {
-            metrics::gauge!("tidemark_peer_lag_entries", "peer" => id).set(lag as f64);
+            metrics::gauge!("tidemark_peer_lag_entries", "peer" => id.clone()).set(lag as f64);
+        }
+        if let Some(lag) = peer.lag_bytes {
+            metrics::gauge!("tidemark_peer_lag_bytes", "peer" => id).set(lag as f64);
         }
     }
 }

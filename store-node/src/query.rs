@@ -260,7 +260,7 @@ async fn proposed(
     deadline: Instant,
 ) -> Result<Proposed, WireError> {
     let replica = &context.replica;
-    let reserved = timeout_at(deadline, replica.reserve(name, payload.len())).await;
+    let reserved = timeout_at(deadline, replica.reserve_for(name, &payload)).await;
     let reserved = reserved.map_err(|_| {
         let late = "nothing was changed in the time allowed";
         WireError::new(ErrorCode::Timeout, late)

@@ -21,6 +21,7 @@
 mod admission;
 mod complaints;
 pub mod consensus;
+mod consistency;
 pub mod formation;
 mod freshness;
 pub(crate) mod index;

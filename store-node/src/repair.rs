@@ -122,7 +122,9 @@ impl Repair {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => {
-                self.on_disk_error("a damaged segment cannot be set aside", &error);
+                let segment = self.archive.library().path(&damage.entry);
+                let what = format!("{} cannot be set aside", segment.display());
+                self.on_disk_error(&what, &error);
                 false
             }
         }
@@ -145,8 +147,7 @@ impl Repair {
         if error.kind() == io::ErrorKind::StorageFull {
             error!(%error, what);
         } else {
-            self.on_fatal
-                .report(&format!("{what}: {error}: the node stops"));
+            self.on_fatal.report_disk(&format!("{what}: {error}"));
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod readings;
 pub mod registry;
 pub(crate) mod sealing;
 pub mod selection;
+pub mod trail;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use pieces::Place;
 use producers::{Producers, Verdict};
 use readings::SeriesReadings;
 use registry::{Registry, SeriesRefusal};
+use trail::{Footprint, Trail};
 
 /// A leader proposes no more deletes while there are so many tombstones: each read looks at all of them.
 /// Applying knows no bound, as replicas let go of tombstones at different times.
@@ -69,6 +71,7 @@ pub struct State {
     retention: Vec<RetentionRule>,
     /// What was appended since the last seal.
     fresh: Fresh,
+    trail: Trail,
     hold: Arc<()>,
     workspace: Workspace,
 }
@@ -282,6 +285,16 @@ impl State {
                 reason: error.to_string(),
             },
         }
+    }
+
+    /// Takes note of the entry that was just applied, to be compared with other replicas.
+    pub fn leave(&mut self, footprint: Footprint, is_seal: bool) {
+        self.trail.add(footprint, is_seal);
+    }
+
+    /// What was applied lately, to be compared with other replicas.
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// Takes note of a committed membership: the ids of all members, learners too.

@@ -23,7 +23,7 @@ use crate::command::{self, Seal};
 use crate::raft::Replica;
 use crate::raft::types::OnFatal;
 use crate::scan::read;
-use crate::segments::manifest::{RetentionRule, SegmentId, Tombstone};
+use crate::segments::manifest::{RetentionRule, SegmentEntry, SegmentId, Tombstone};
 use crate::state::{Payloads, State};
 
 /// How often a job that could not be done is tried again, and files are removed that reads held.
@@ -78,7 +78,7 @@ pub async fn work(
                 let line = failed.to_string();
                 archive.note_hindrance(failed.is_of_reading());
                 if failed.is_fatal() {
-                    on_fatal.report(&format!("{line}: the node stops"));
+                    on_fatal.report_disk(&line);
                     return;
                 }
                 if line != told {
@@ -219,9 +219,9 @@ impl Upkeep {
             (state.segments().to_vec(), state.tombstones().to_vec())
         };
         if let Some(planned) = plan(&segments) {
-            return Ok(Some(planned));
+            return Ok(self.has_room(&planned, &segments).then_some(planned));
         }
-        let archive = Arc::clone(&self.archive);
+        let (archive, replica) = (Arc::clone(&self.archive), self.replica.clone());
         let worn = move || {
             let mut nothing = Ok(None);
             for entry in segments {
@@ -235,7 +235,9 @@ impl Upkeep {
                 }
                 match archive.touched(&entry, &newer) {
                     Ok(touched) if is_worn(&entry, touched, tombstones.len()) => {
-                        return Ok(Some(vec![entry.id()]));
+                        if replica.has_room_for(entry.bytes) {
+                            return Ok(Some(vec![entry.id()]));
+                        }
                     }
                     Ok(_) => {}
                     Err(reason) => nothing = Err(reason),
@@ -245,6 +247,14 @@ impl Upkeep {
         };
         let looked = tokio::task::spawn_blocking(worn).await;
         looked.map_err(|failed| JobError::Disk(failed.into()))?
+    }
+
+    /// Whether there is room for what these segments become, beside them. A job that waits for room
+    /// holds up all behind it, sealing too.
+    fn has_room(&self, named: &[SegmentId], all: &[Arc<SegmentEntry>]) -> bool {
+        let is_named = |entry: &&Arc<SegmentEntry>| named.contains(&entry.id());
+        let bytes = all.iter().filter(is_named).map(|entry| entry.bytes).sum();
+        self.replica.has_room_for(bytes)
     }
 
     /// Deletes of what is older than it is to be kept.

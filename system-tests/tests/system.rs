@@ -5,11 +5,19 @@
     reason = "tests read and write files of their own"
 )]
 
+#[path = "system/disk_full.rs"]
+mod disk_full;
+#[path = "system/failed_sync.rs"]
+mod failed_sync;
 #[path = "system/failover.rs"]
 mod failover;
 #[path = "system/recordings.rs"]
 mod recordings;
 #[path = "system/refusals.rs"]
 mod refusals;
+#[path = "system/replacement.rs"]
+mod replacement;
 #[path = "system/support.rs"]
 mod support;
+#[path = "system/two_sites.rs"]
+mod two_sites;

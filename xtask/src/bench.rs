@@ -1,8 +1,17 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
 mod disk;
+mod failover;
+mod history;
 mod ingest;
+mod load;
+mod nodes;
 mod overload;
+mod rejoin;
+mod stage;
+mod storage;
+
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -13,6 +22,15 @@ pub(crate) enum Bench {
     /// Acknowledged readings a second, acknowledgement latency beside the disk's own fdatasync, and
     /// bytes a reading in the log, on a cluster of this machine.
     Ingest(ingest::IngestArguments),
+    /// How long no reading is taken when leadership is handed over, and when the leader is stopped or
+    /// killed, on a cluster of this machine.
+    Failover(failover::FailoverArguments),
+    /// A store with history, a part of it late: bytes a reading, memory, starts, queries.
+    History(history::HistoryArguments),
+    /// Bytes a reading of the plant and of recordings of real sensors, beside others.
+    Storage(storage::StorageArguments),
+    /// A follower is lost and replaced under load: how long the load waits at most.
+    Rejoin(rejoin::RejoinArguments),
     /// What several times the load that a cluster can take does to it: goodput relative to its capacity,
     /// memory, and what a small producer notices beside greedy ones.
     Overload(overload::OverloadArguments),
@@ -22,6 +40,15 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Ingest(arguments) => ingest::run(arguments),
+        Bench::Failover(arguments) => failover::run(arguments),
+        Bench::History(arguments) => history::run(arguments),
+        Bench::Storage(arguments) => storage::run(arguments),
+        Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),
     }
+}
+
+/// A duration in ms.
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }

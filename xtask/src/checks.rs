@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     if !arguments.skip_browser {
         browser_tests(root)?;
     }
+    host::install_ip();
     step(
         "tests",
         cargo(root).args(["test", "--workspace", "--no-fail-fast"]),

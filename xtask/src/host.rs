@@ -34,10 +34,25 @@ pub(crate) fn install_target(target: &str) -> Result<()> {
 
 /// Makes sure that chromium is installed.
 pub(crate) fn install_chromium() -> Result<()> {
-    if Path::new("/usr/bin/chromium").exists() {
+    if Path::new("/usr/bin/chromium").exists() || install_package("chromium") {
         return Ok(());
     }
-    println!("installing chromium");
+    bail!(
+        "chromium is missing: run `apt-get install chromium`, or leave the browser tests out with --skip-browser"
+    )
+}
+
+/// Makes sure that `ip` is installed, which makes network namespaces for the test of two sites. The
+/// test itself says so where that is not possible.
+pub(crate) fn install_ip() {
+    if Command::new("ip").arg("-V").output().is_err() {
+        install_package("iproute2");
+    }
+}
+
+/// Installs a Debian package, if this machine lets us.
+fn install_package(name: &str) -> bool {
+    println!("installing {name}");
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
@@ -46,12 +61,7 @@ pub(crate) fn install_chromium() -> Result<()> {
             .stdout(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
-    if apt(&["update"]) && apt(&["install", "-y", "chromium"]) {
-        return Ok(());
-    }
-    bail!(
-        "chromium is missing: run `apt-get install chromium`, or leave the browser tests out with --skip-browser"
-    )
+    apt(&["update"]) && apt(&["install", "-y", name])
 }
 
 /// The command that installs a folder's npm packages exactly as locked.

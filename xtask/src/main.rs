@@ -1,5 +1,5 @@
 //! The project's own commands: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench …`,
-//! `cargo xtask browser`.
+//! `cargo xtask chaos …`, `cargo xtask browser`.
 
 // These commands drive programs from outside; they are no part of the store, whose file operations
 // and clocks are injected.
@@ -10,6 +10,7 @@
 
 mod bench;
 mod browser;
+mod chaos;
 mod checks;
 mod demo;
 mod host;
@@ -36,6 +37,8 @@ enum Command {
     /// Measures, and prints the figures the README quotes.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Breaks a cluster of the real programs in every way, and checks that it keeps its promises.
+    Chaos(chaos::ChaosArguments),
     /// Builds the dashboard's browser part.
     Browser,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Test(arguments) => checks::run(&arguments),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Chaos(arguments) => return chaos::run(&arguments),
         Command::Browser => browser::build().map(|_| ()),
     };
     match outcome {

@@ -55,6 +55,7 @@ impl System {
             nodes: options.nodes,
             base_port: options.base_port,
             name: "demo".to_owned(),
+            ..ClusterOptions::default()
         };
         let cluster = LocalCluster::start(programs, dir, &cluster_options)?;
         for node in cluster.nodes() {

@@ -1,17 +1,20 @@
 //! A cluster of store nodes on this machine.
 
+use std::fmt;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::faults::Faults;
 use crate::http::json;
 use crate::identities::Identities;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
+use crate::small_disk::SmallDisk;
 use crate::wait::until;
 
 /// How long a node may take from its start to its ready line, on a loaded machine.
@@ -30,6 +33,12 @@ pub struct ClusterOptions {
     pub base_port: Option<u16>,
     /// The cluster's name, as in every identity.
     pub name: String,
+    /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
+    pub settings: Vec<(String, String)>,
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    pub faults: bool,
+    /// Puts each node on a [`SmallDisk`] of so many bytes.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Default for ClusterOptions {
@@ -38,6 +47,9 @@ impl Default for ClusterOptions {
             nodes: 3,
             base_port: None,
             name: "local".to_owned(),
+            settings: Vec::new(),
+            faults: false,
+            disk_bytes: None,
         }
     }
 }
@@ -48,6 +60,7 @@ pub struct LocalCluster {
     programs: Programs,
     identities: Identities,
     dir: PathBuf,
+    options: ClusterOptions,
     nodes: Vec<StoreNode>,
 }
 
@@ -58,11 +71,46 @@ pub struct StoreNode {
     pub id: u64,
     /// Where it takes QUIC connections, `HOST:PORT`.
     pub quic: String,
+    /// Where others reach it, `HOST:PORT`: there, unless something stands in between.
+    pub advertised: String,
     /// Where it serves health, status and metrics, `HOST:PORT`.
     pub http: String,
     /// Its data folder.
     pub data: PathBuf,
+    origin: Origin,
+    faults: Option<Faults>,
+    disk: Option<SmallDisk>,
     process: Option<Process>,
+}
+
+/// How a node comes to its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is one of those that form it.
+    Founder,
+    /// It joins the others.
+    Newcomer,
+}
+
+/// A node that ended by itself.
+#[derive(Debug)]
+pub struct Fallen {
+    /// The node.
+    pub id: u64,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// The end of its log.
+    pub log_tail: String,
+}
+
+impl fmt::Display for Fallen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "node {} ended with {}\n{}",
+            self.id, self.status, self.log_tail
+        )
+    }
 }
 
 impl LocalCluster {
@@ -71,27 +119,53 @@ impl LocalCluster {
     /// # Errors
     /// When a program is missing, or a node does not become ready: with the end of its log.
     pub fn start(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
-        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
-        let ports = ports(options)?;
-        let nodes = (1..=options.nodes)
-            .zip(ports)
-            .map(|(id, (quic, http))| StoreNode {
-                id,
-                quic: format!("127.0.0.1:{quic}"),
-                http: format!("127.0.0.1:{http}"),
-                data: dir.join(format!("node-{id}")),
-                process: None,
-            })
-            .collect();
-        let mut cluster = Self {
-            programs: programs.clone(),
-            identities,
-            dir: dir.to_path_buf(),
-            nodes,
-        };
+        let mut cluster = Self::prepare(programs, dir, options)?;
         cluster.restart_all()?;
         cluster.leader()?;
         Ok(cluster)
+    }
+
+    /// Makes identities and chooses ports, and starts nothing yet.
+    ///
+    /// # Errors
+    /// When a program is missing, or there are no ports.
+    pub fn prepare(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
+        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
+        let ports = ports(options.base_port, options.nodes)?;
+        let node = |(id, ports)| StoreNode::new(id, ports, dir, options, Origin::Founder);
+        Ok(Self {
+            programs: programs.clone(),
+            identities,
+            dir: dir.to_path_buf(),
+            options: options.clone(),
+            nodes: (1..=options.nodes)
+                .zip(ports)
+                .map(node)
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// Prepares one more node, under an id that was never used, that joins the others once it is
+    /// started; returns its id.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn add_node(&mut self) -> Result<u64> {
+        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let free = ports(None, 1)?.pop().context("no free port")?;
+        let node = StoreNode::new(id, free, &self.dir, &self.options, Origin::Newcomer)?;
+        self.nodes.push(node);
+        Ok(id)
+    }
+
+    /// Says where others reach node `id`: something at `address` brings it what it is sent there. To
+    /// be said before its first start.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn advertise(&mut self, id: u64, address: &str) -> Result<()> {
+        address.clone_into(&mut self.node_mut(id)?.advertised);
+        Ok(())
     }
 
     /// The identities of the cluster.
@@ -114,9 +188,9 @@ impl LocalCluster {
         &self.nodes
     }
 
-    /// Every node's QUIC address, as `--target` takes them.
+    /// Where every node is reached, as `--target` takes them.
     pub fn targets(&self) -> String {
-        let addresses: Vec<&str> = self.nodes.iter().map(|node| node.quic.as_str()).collect();
+        let addresses: Vec<&str> = self.nodes.iter().map(|n| n.advertised.as_str()).collect();
         addresses.join(",")
     }
 
@@ -207,7 +281,11 @@ impl LocalCluster {
         self.wait_stopped(id)
     }
 
-    fn wait_stopped(&mut self, id: u64) -> Result<()> {
+    /// Waits until node `id`, which was asked to stop, has ended; it must exit with 0.
+    ///
+    /// # Errors
+    /// When it is not running, does not end, or ends with another code.
+    pub fn wait_stopped(&mut self, id: u64) -> Result<()> {
         let process = self.node_mut(id)?.process.take();
         let mut process = process.context("the node is not running")?;
         let (status, _) = process.wait(STOP_TIMEOUT)?;
@@ -234,7 +312,7 @@ impl LocalCluster {
     /// # Errors
     /// When it does not become ready: with the end of its log.
     pub fn restart(&mut self, id: u64) -> Result<()> {
-        self.spawn(id)?;
+        self.launch(id)?;
         self.wait_ready(id)
     }
 
@@ -251,32 +329,76 @@ impl LocalCluster {
             .map(|n| n.id)
             .collect();
         for id in &down {
-            self.spawn(*id)?;
+            self.launch(*id)?;
         }
         down.into_iter().try_for_each(|id| self.wait_ready(id))
     }
 
-    /// A node that ended by itself, if there is one: how, and the end of its log. It counts as not
-    /// running from then on.
+    /// Gives every node that is started from now on these settings, in place of those it had.
+    pub fn set_settings(&mut self, settings: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.options.settings = settings.iter().map(owned).collect();
+    }
+
+    /// Starts a further node, with a new id and an empty folder, that asks the others to let it in,
+    /// and waits until it is ready. Gives its id.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn join(&mut self) -> Result<u64> {
+        let id = self.add_node()?;
+        self.restart(id)?;
+        Ok(id)
+    }
+
+    /// Forgets node `id`, which is not running, and removes its folder. The cluster is not told.
+    ///
+    /// # Errors
+    /// When there is no such node, it runs, or its folder cannot be removed.
+    pub fn wipe(&mut self, id: u64) -> Result<()> {
+        let node = self.node(id)?;
+        if node.process.is_some() {
+            bail!("node {id} is running");
+        }
+        std::fs::remove_dir_all(&node.data)
+            .with_context(|| format!("cannot remove {}", node.data.display()))?;
+        self.nodes.retain(|node| node.id != id);
+        Ok(())
+    }
+
+    /// A node that ended by itself, if there is one. It counts as not running from then on.
     ///
     /// # Errors
     /// When the system cannot tell.
-    pub fn fallen(&mut self) -> Result<Option<String>> {
+    pub fn fallen(&mut self) -> Result<Option<Fallen>> {
         for node in &mut self.nodes {
             let Some(process) = node.process.as_mut() else {
                 continue;
             };
             if let Some(status) = process.exited()? {
-                let story = format!(
-                    "{} ended with {status}\n{}",
-                    process.name(),
-                    process.log_tail()
-                );
+                let log_tail = process.log_tail();
                 node.process = None;
-                return Ok(Some(story));
+                return Ok(Some(Fallen {
+                    id: node.id,
+                    status,
+                    log_tail,
+                }));
             }
         }
         Ok(None)
+    }
+
+    /// Waits for node `id` to end by itself, and gives how it ended and the end of its log.
+    ///
+    /// # Errors
+    /// When it is not running, or has not ended after `timeout`.
+    pub fn wait_fallen(&mut self, id: u64, timeout: Duration) -> Result<(ExitStatus, String)> {
+        let node = self.node_mut(id)?;
+        let process = node.process.as_mut().context("the node is not running")?;
+        let (status, _) = process.wait(timeout)?;
+        let story = process.log_tail();
+        node.process = None;
+        Ok((status, story))
     }
 
     /// Stops every running node.
@@ -301,28 +423,46 @@ impl LocalCluster {
         ends.into_iter().collect()
     }
 
-    fn spawn(&mut self, id: u64) -> Result<()> {
+    /// Starts node `id` again with the flags it had, and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self, id: u64) -> Result<()> {
         let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
-        let members: Vec<String> = self
-            .nodes
-            .iter()
-            .map(|node| format!("{}={}", node.id, node.quic))
+        let others = self.nodes.iter().filter(|node| node.id != id);
+        let join: Vec<&str> = others.map(|node| node.advertised.as_str()).collect();
+        let join = join.join(",");
+        let founders = self.nodes.iter().filter(|n| n.origin == Origin::Founder);
+        let bootstrap: Vec<String> = founders
+            .map(|node| format!("{}={}", node.id, node.advertised))
             .collect();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
+        command.envs(self.options.settings.iter().cloned());
         let node = self.node_mut(id)?;
         command
             .args(["run", "--id", &id.to_string(), "--data"])
             .arg(&node.data)
             .arg("--identity")
             .arg(identity)
-            .args(["--listen", &node.quic, "--http", &node.http])
-            .args(["--bootstrap", &members.join(",")]);
+            .args(["--listen", &node.quic, "--advertise", &node.advertised])
+            .args(["--http", &node.http]);
+        match node.origin {
+            Origin::Founder => command.args(["--bootstrap", &bootstrap.join(",")]),
+            Origin::Newcomer => command.args(["--join", &join]),
+        };
+        if let Some(faults) = &node.faults {
+            faults.attach(&mut command);
+        }
         node.process = Some(Process::start(&format!("node {id}"), command, &log)?);
         Ok(())
     }
 
-    fn wait_ready(&mut self, id: u64) -> Result<()> {
+    /// Waits until node `id`, which was launched, is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready: with the end of its log.
+    pub fn wait_ready(&mut self, id: u64) -> Result<()> {
         let process = self
             .node_mut(id)?
             .process
@@ -332,30 +472,87 @@ impl LocalCluster {
         Ok(())
     }
 
-    fn node(&self, id: u64) -> Result<&StoreNode> {
+    /// Node `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node(&self, id: u64) -> Result<&StoreNode> {
         self.nodes
             .iter()
             .find(|node| node.id == id)
             .with_context(|| format!("there is no node {id}"))
     }
 
-    fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
+    /// Node `id`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn node_mut(&mut self, id: u64) -> Result<&mut StoreNode> {
         let node = self.nodes.iter_mut().find(|node| node.id == id);
         node.with_context(|| format!("there is no node {id}"))
     }
 }
 
 impl StoreNode {
+    fn new(
+        id: u64,
+        (quic, http): (u16, u16),
+        dir: &Path,
+        options: &ClusterOptions,
+        origin: Origin,
+    ) -> Result<Self> {
+        let folder = dir.join(format!("node-{id}"));
+        let faults = options.faults.then(|| Faults::new(&folder)).transpose()?;
+        let disk = options
+            .disk_bytes
+            .map(|bytes| SmallDisk::mount(&folder, bytes))
+            .transpose()?;
+        let quic = format!("127.0.0.1:{quic}");
+        Ok(Self {
+            id,
+            advertised: quic.clone(),
+            quic,
+            http: format!("127.0.0.1:{http}"),
+            data: disk
+                .as_ref()
+                .map_or(folder, |disk| disk.path().to_path_buf()),
+            origin,
+            faults,
+            disk,
+            process: None,
+        })
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(Process::pid)
     }
+
+    /// What can be broken of its disk and clock.
+    ///
+    /// # Errors
+    /// When the cluster was started without [`ClusterOptions::faults`].
+    pub fn faults(&self) -> Result<&Faults> {
+        self.faults
+            .as_ref()
+            .context("the cluster was started without faults")
+    }
+
+    /// The small disk it is on.
+    ///
+    /// # Errors
+    /// When the cluster was started without [`ClusterOptions::disk_bytes`].
+    pub fn disk_mut(&mut self) -> Result<&mut SmallDisk> {
+        self.disk
+            .as_mut()
+            .context("the cluster was started without small disks")
+    }
 }
 
-/// A QUIC and an HTTP port for each node.
-fn ports(options: &ClusterOptions) -> Result<Vec<(u16, u16)>> {
-    let count = u16::try_from(options.nodes).context("too many nodes")?;
-    if let Some(base) = options.base_port {
+/// A QUIC and an HTTP port for each of `nodes`.
+fn ports(base: Option<u16>, nodes: u64) -> Result<Vec<(u16, u16)>> {
+    let count = u16::try_from(nodes).context("too many nodes")?;
+    if let Some(base) = base {
         let pair = |n: u16| Some((base.checked_add(n)?, base.checked_add(100)?.checked_add(n)?));
         let pairs: Option<Vec<_>> = (0..count).map(pair).collect();
         return pairs.with_context(|| format!("ports from {base} on go beyond 65535"));

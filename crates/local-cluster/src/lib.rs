@@ -14,15 +14,20 @@
 )]
 
 mod cluster;
+mod faults;
+mod history;
 mod http;
 mod identities;
 mod process;
 mod programs;
+mod small_disk;
 mod wait;
 
-pub use cluster::{ClusterOptions, LocalCluster, StoreNode};
-pub use http::json;
+pub use cluster::{ClusterOptions, Fallen, LocalCluster, StoreNode};
+pub use faults::Faults;
+pub use http::{json, page, post, text};
 pub use identities::Identities;
 pub use process::{Process, Signal};
 pub use programs::{Profile, Programs, workspace_root};
+pub use small_disk::SmallDisk;
 pub use wait::{Deadline, until};

@@ -46,6 +46,15 @@ impl Programs {
         for package in packages {
             command.args(["-p", package]);
         }
+        // What cargo has said about this program itself would make build scripts run again that look
+        // at it, and everything above them compile again, in turn with every build by hand.
+        let own = env::vars_os().map(|(name, _)| name).filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        });
+        for name in own {
+            command.env_remove(name);
+        }
         let status = command.status().context("cannot run cargo")?;
         if !status.success() {
             bail!("building {} failed", packages.join(", "));
@@ -74,6 +83,11 @@ impl Programs {
             }
         }
         Ok(programs)
+    }
+
+    /// Their folder.
+    pub fn folder(&self) -> &Path {
+        &self.dir
     }
 
     /// The path of one program.

@@ -13,7 +13,9 @@ mod upkeep;
 pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
 pub use query::{Freshness, Order, Request, Response, SeriesInfo};
-pub use status::{DamagedSegment, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role};
+pub use status::{
+    DamagedSegment, Difference, Load, Member, NodeStatus, PeerStatus, ProducerStatus, Role,
+};
 pub use upkeep::{Intent, Overdue, RetentionRequest, RetentionRule};
 
 use serde::{Deserialize, Serialize};

@@ -15,7 +15,7 @@ use crate::question::{Terms, parse_span};
 /// Whom to ask, on which terms, and how to write the answer.
 #[derive(Debug, Args)]
 pub(crate) struct CommonFlags {
-    /// Nodes to ask, in this order; any node of the cluster will do
+    /// Nodes to ask; any node of the cluster will do, and the first that is there is asked
     #[arg(
         long,
         global = true,

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::join_all;
+use sensor_model::Consistency;
 use serde::Serialize;
 use store_wire::message::{ClusterChange, ErrorCode, Member, NodeStatus, Request, Response, Role};
 use tokio::time::Instant;
 
 use super::leader::Errand;
 use super::race::Race;
-use super::{Client, out_of_place};
+use super::{Client, out_of_place, survey};
 use crate::failure::Failure;
 use crate::question::Terms;
 
@@ -139,7 +139,7 @@ impl Client {
     }
 
     async fn any_status(&self, deadline: Instant) -> Result<NodeStatus, Failure> {
-        let candidates = self.shared.targets.in_order();
+        let candidates = self.shared.targets.in_order(Consistency::Any);
         let mut race = Race::new(&self.shared, &Request::Status, candidates, deadline);
         let status = loop {
             let opened = race.next().await?;
@@ -156,38 +156,15 @@ impl Client {
             );
             race.note_failure(&opened.address, Failure::new(ErrorCode::Stale, message));
         };
-        self.shared.targets.note_members(&status.members);
-        let leader = status
-            .leader
-            .and_then(|id| status.members.iter().find(|member| member.id == id));
-        if let Some(leader) = leader {
-            self.shared
-                .targets
-                .note_leader(Some(leader.address.clone()));
-        }
+        self.shared.targets.note_cluster(&status);
         Ok(*status)
     }
 
     async fn report(&self, member: Member, bound: Instant) -> NodeReport {
-        let asked = async {
-            let link = &self.shared.link;
-            let mut frames = link
-                .ask(&member.address, Request::Status, Bytes::new())
-                .await
-                .map_err(|error| error.to_string())?;
-            match frames.next().await {
-                Some(Ok(frame)) => match frame.response {
-                    Response::Status(status) => Ok(status),
-                    Response::Failed { error } => Err(error.message),
-                    _ => Err(out_of_place(&member.address, &frame).message),
-                },
-                Some(Err(error)) => Err(error.to_string()),
-                None => Err("it closed the stream without an answer".to_owned()),
-            }
-        };
+        let asked = survey::status(&*self.shared.link, &member.address);
         let error = match tokio::time::timeout_at(bound, asked).await {
             Ok(Ok(status)) => return NodeReport::Answered(status),
-            Ok(Err(error)) => error,
+            Ok(Err(failure)) => failure.message,
             Err(_) => "no answer in time".to_owned(),
         };
         NodeReport::Silent {

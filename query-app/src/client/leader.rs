@@ -1,6 +1,7 @@
 //! What only the leader does: offered to one node after the other until it takes it, never twice.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,11 +9,12 @@ use futures::StreamExt;
 use store_wire::message::{ErrorCode, Request, Response, WireError};
 use tokio::time::Instant;
 
+use super::presence::Presence;
 use super::{Client, ELECTION_PAUSE, link_failure, millis};
 use crate::failure::Failure;
 use crate::link::{Frame, LinkError};
 
-/// How long one node may take to show that it is there before the next is tried.
+/// How long a node may take to show that it is there when there is no other.
 const PRESENCE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Something the leader is to do.
@@ -53,33 +55,57 @@ impl Client {
         errand: &Errand<'_>,
         deadline: Instant,
     ) -> Result<Done, Failure> {
-        loop {
-            let failure = match self.round(errand, deadline).await {
-                Ok(done) => return Ok(done),
-                Err(Refusal::Final(failure)) => return Err(failure),
+        // Kept from round to round: who is slow is not asked anew each time.
+        let mut presence = Presence::new(Arc::clone(&self.shared.link));
+        let outcome = loop {
+            let failure = match self.round(errand, &mut presence, deadline).await {
+                Ok(done) => break Ok(done),
+                Err(Refusal::Final(failure)) => break Err(failure),
                 Err(Refusal::Elsewhere { failure, .. }) => failure,
             };
             // Nodes that know of no leader, or name each other, are an election under way.
             let again = Instant::now() + ELECTION_PAUSE;
-            let is_election = matches!(failure.code, ErrorCode::NoLeader | ErrorCode::Draining);
-            if !is_election || again >= deadline {
-                return Err(failure);
+            if !is_election(&failure) || again >= deadline {
+                break Err(failure);
             }
             tokio::time::sleep_until(again).await;
-        }
+        };
+        presence.note_laggards(&self.shared.targets);
+        outcome
     }
 
-    /// Offers the errand to each node once, to a leader as soon as one is named.
-    async fn round(&self, errand: &Errand<'_>, deadline: Instant) -> Result<Done, Refusal> {
+    /// Offers the errand to each node that is there once, to a leader as soon as one is named.
+    async fn round(
+        &self,
+        errand: &Errand<'_>,
+        presence: &mut Presence,
+        deadline: Instant,
+    ) -> Result<Done, Refusal> {
         let targets = &self.shared.targets;
         let mut waiting = VecDeque::from(targets.for_writes());
         let mut tried: Vec<String> = Vec::new();
-        let mut told = None;
-        while let Some(address) = waiting.pop_front() {
+        let mut told: Option<Failure> = None;
+        loop {
+            // While they elect, those that are there are asked again soon, whoever else is silent.
+            let patience = match &told {
+                Some(failure) if is_election(failure) => ELECTION_PAUSE,
+                _ => PRESENCE_TIMEOUT,
+            };
+            let shown = presence.next(&mut waiting, patience, deadline).await;
+            let Some((address, shown)) = shown else {
+                break;
+            };
             if tried.contains(&address) {
                 continue;
             }
-            let outcome = self.offer(&address, errand, deadline).await;
+            let outcome = match shown {
+                Ok(()) => self.offer(&address, errand, deadline).await,
+                Err(error) => {
+                    targets.note_failure(&address, None);
+                    Err(nothing_sent(error))
+                }
+            };
+            tried.push(address.clone());
             match outcome {
                 Ok(frame) => {
                     targets.note_leader(Some(address.clone()));
@@ -87,8 +113,9 @@ impl Client {
                 }
                 Err(Refusal::Elsewhere { failure, leader }) => {
                     targets.note_leader(leader.clone());
-                    if let Some(leader) = leader {
-                        waiting.push_front(leader);
+                    if let Some(leader) = leader.filter(|leader| !tried.contains(leader)) {
+                        waiting.retain(|other| *other != leader);
+                        presence.ask(&leader);
                     }
                     // "Not the leader" tells more than "not reachable".
                     if told.is_none() || failure.code == ErrorCode::NoLeader {
@@ -97,9 +124,9 @@ impl Client {
                 }
                 Err(refused) => return Err(refused),
             }
-            tried.push(address);
         }
-        let failure = told.unwrap_or_else(|| {
+        let failure = told.or_else(|| presence.silence().map(link_failure));
+        let failure = failure.unwrap_or_else(|| {
             Failure::new(ErrorCode::Timeout, "there was no node left to ask in time")
         });
         Err(Refusal::Elsewhere {
@@ -108,6 +135,7 @@ impl Client {
         })
     }
 
+    /// Sends the errand to a node that is there.
     async fn offer(
         &self,
         address: &str,
@@ -115,18 +143,6 @@ impl Client {
         deadline: Instant,
     ) -> Result<Frame, Refusal> {
         let link = &self.shared.link;
-        let present_by = (Instant::now() + PRESENCE_TIMEOUT).min(deadline);
-        let present = tokio::time::timeout_at(present_by, self.presence(address)).await;
-        let present = present.unwrap_or_else(|_| {
-            Err(LinkError::NotAsked {
-                code: ErrorCode::Timeout,
-                reason: format!("{address} did not answer in time: does a node run there?"),
-            })
-        });
-        if let Err(error) = present {
-            self.shared.targets.note_failure(address);
-            return Err(nothing_sent(error));
-        }
         // From here on it may be sent, so only an answer can say that it was not taken.
         let left = deadline.saturating_duration_since(Instant::now());
         let request = (errand.request)(millis(left));
@@ -148,19 +164,6 @@ impl Client {
         };
         let answered = tokio::time::timeout_at(deadline, answer).await;
         answered.unwrap_or_else(|_| Err(unknown("no answer came in time")))
-    }
-
-    /// Waits for any sign of life. A connection that is kept may lead to a node that is gone, and what
-    /// is sent there would be lost with an unknown outcome.
-    async fn presence(&self, address: &str) -> Result<(), LinkError> {
-        let asked = self.shared.link.ask(address, Request::Status, Bytes::new());
-        match asked.await?.next().await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(error)) => Err(error),
-            None => Err(LinkError::Lost {
-                reason: format!("{address} closed the stream without an answer"),
-            }),
-        }
     }
 }
 
@@ -187,6 +190,10 @@ impl Errand<'_> {
             ),
         ))
     }
+}
+
+fn is_election(failure: &Failure) -> bool {
+    matches!(failure.code, ErrorCode::NoLeader | ErrorCode::Draining)
 }
 
 fn nothing_sent(error: LinkError) -> Refusal {

@@ -1,4 +1,9 @@
 //! Asking several replicas until one begins to answer.
+//!
+//! Two things are raced. *Reaching* a node: while one is being connected to, the next is tried after
+//! [`STAGGER`], so that a dead node costs no more than that (as RFC 8305 does for addresses). And
+//! *answering*: a node that has been asked and has not begun to answer when most answers would have, is
+//! hedged by asking another. The first answer to begin wins.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,10 +17,10 @@ use tokio::time::Instant;
 
 use super::{Shared, link_failure};
 use crate::failure::Failure;
-use crate::link::{Frame, Frames};
+use crate::link::{Frame, Frames, Link};
 
-/// How long a replica may take to begin its answer before the next is asked as well.
-const HEDGE_DELAY: Duration = Duration::from_millis(750);
+/// How long one node may take to be reached before the next is tried as well.
+pub(super) const STAGGER: Duration = Duration::from_millis(120);
 
 /// An answer that has begun.
 pub(crate) struct Opened {
@@ -25,19 +30,42 @@ pub(crate) struct Opened {
     pub(crate) frames: Frames,
 }
 
-type Attempt = (String, Result<(Frame, Frames), Failure>);
+/// What became of one step with one node.
+enum Step {
+    /// There is a connection.
+    Reached(String),
+    /// The answer has begun.
+    Begun(Opened),
+    /// It failed; `asked` if it had been reached before.
+    Failed {
+        address: String,
+        asked: bool,
+        failure: Failure,
+    },
+}
 
-/// Asks one candidate after another: the next one when the one before has failed, or has not begun
-/// to answer within [`HEDGE_DELAY`]; the first answer to begin wins. Reads only: a question may
-/// reach several replicas.
+/// A node that is being reached or asked.
+struct Runner {
+    address: String,
+    since: Instant,
+    asked: bool,
+}
+
+/// Asks candidates in their order. Reads only: a question may reach several replicas.
 pub(crate) struct Race<'a> {
     shared: &'a Shared,
     request: &'a Request,
+    /// Not tried yet.
     waiting: VecDeque<String>,
-    running: FuturesUnordered<BoxFuture<'static, Attempt>>,
-    /// Who was asked, and when.
-    started: Vec<(String, Instant)>,
+    /// Connected, and held back as long as another may answer.
+    reached: VecDeque<String>,
+    running: FuturesUnordered<BoxFuture<'static, Step>>,
+    runners: Vec<Runner>,
+    /// How many should be being asked by now.
+    wanted: usize,
     failures: Vec<(String, Failure)>,
+    /// How long an answer usually takes to begin at most.
+    hedge_after: Duration,
     deadline: Instant,
 }
 
@@ -52,9 +80,12 @@ impl<'a> Race<'a> {
             shared,
             request,
             waiting: candidates.into(),
+            reached: VecDeque::new(),
             running: FuturesUnordered::new(),
-            started: Vec::new(),
+            runners: Vec::new(),
+            wanted: 1,
             failures: Vec::new(),
+            hedge_after: shared.pace.hedge_after(request),
             deadline,
         }
     }
@@ -65,86 +96,159 @@ impl<'a> Race<'a> {
     /// A failure no other replica could help with, or all failures as one when none is left.
     pub(crate) async fn next(&mut self) -> Result<Opened, Failure> {
         loop {
-            if self.running.is_empty() && !self.start_next() {
+            self.go_on();
+            if self.runners.is_empty() {
                 return Err(self.summed_up());
             }
-            let hedge_at = (Instant::now() + HEDGE_DELAY).min(self.deadline);
-            match tokio::time::timeout_at(hedge_at, self.running.next()).await {
-                Ok(Some((address, Ok((first, frames))))) => {
-                    self.note_laggards();
-                    self.shared.targets.note_success(&address);
-                    return Ok(Opened {
-                        address,
-                        first,
-                        frames,
-                    });
+            let look_at = self.look_at();
+            match tokio::time::timeout_at(look_at, self.running.next()).await {
+                Ok(Some(Step::Reached(address))) => {
+                    self.runners.retain(|runner| runner.address != address);
+                    self.reached.push_back(address);
                 }
-                Ok(Some((address, Err(failure)))) => {
-                    if !failure.may_succeed_elsewhere() {
+                Ok(Some(Step::Begun(opened))) => {
+                    self.note_winner(&opened.address);
+                    return Ok(opened);
+                }
+                Ok(Some(Step::Failed {
+                    address,
+                    asked,
+                    failure,
+                })) => {
+                    self.runners.retain(|runner| runner.address != address);
+                    if asked && !failure.may_succeed_elsewhere() {
                         return Err(failure);
                     }
                     self.note_failure(&address, failure);
-                    self.start_next();
                 }
-                Ok(None) => {}
+                // Unreachable while there are runners; looking again does no harm.
+                Ok(None) => self.runners.clear(),
                 Err(_) if Instant::now() >= self.deadline => {
                     self.note_laggards();
                     return Err(self.out_of_time());
                 }
-                Err(_) => {
-                    self.start_next();
-                }
+                Err(_) if self.asking() < self.wanted => self.reach_next(),
+                Err(_) => self.wanted += 1,
             }
         }
     }
 
-    /// Notes that a replica whose answer had begun failed all the same.
+    /// Notes that a replica failed, also one whose answer had begun.
     pub(crate) fn note_failure(&mut self, address: &str, failure: Failure) {
         if !matches!(failure.code, ErrorCode::Stale | ErrorCode::NoLeader) {
-            self.shared.targets.note_failure(address);
+            let targets = &self.shared.targets;
+            targets.note_failure(address, failure.retry_after);
         }
         self.failures.push((address.to_owned(), failure));
     }
 
-    /// Notes those that have not begun to answer in the time after which another is asked: asking
-    /// them first would cost every question that time.
-    fn note_laggards(&self) {
-        for (address, started) in &self.started {
-            if started.elapsed() >= HEDGE_DELAY {
-                self.shared.targets.note_failure(address);
-            }
+    /// Asks as many as should be asked, or sees to it that another can be.
+    fn go_on(&mut self) {
+        while self.asking() < self.wanted
+            && let Some(address) = self.reached.pop_front()
+        {
+            self.ask(address);
+        }
+        let is_reaching = self.runners.iter().any(|runner| !runner.asked);
+        if self.asking() < self.wanted && !is_reaching {
+            self.reach_next();
         }
     }
 
-    fn start_next(&mut self) -> bool {
+    /// When something is to be done although nothing happened.
+    fn look_at(&self) -> Instant {
+        let last = |asked| {
+            let runners = self.runners.iter().filter(|runner| runner.asked == asked);
+            runners.map(|runner| runner.since).max()
+        };
+        let is_left = !self.waiting.is_empty();
+        let next = if self.asking() < self.wanted {
+            last(false).filter(|_| is_left).map(|since| since + STAGGER)
+        } else if is_left || !self.reached.is_empty() || last(false).is_some() {
+            last(true).map(|since| since + self.hedge_after)
+        } else {
+            None
+        };
+        next.map_or(self.deadline, |next| next.min(self.deadline))
+    }
+
+    fn asking(&self) -> usize {
+        self.runners.iter().filter(|runner| runner.asked).count()
+    }
+
+    fn reach_next(&mut self) {
         let Some(address) = self.waiting.pop_front() else {
-            return false;
+            return;
         };
-        self.started.push((address.clone(), Instant::now()));
-        let asked = self
-            .shared
-            .link
-            .ask(&address, self.request.clone(), Bytes::new());
-        let attempt = async move {
-            let begun = async {
-                let mut frames = asked.await.map_err(link_failure)?;
-                match frames.next().await {
-                    Some(Ok(frame)) => match frame.response {
-                        Response::Failed { error } => Err(error.into()),
-                        _ => Ok((frame, frames)),
-                    },
-                    Some(Err(error)) => Err(link_failure(error)),
-                    None => Err(Failure::new(
-                        ErrorCode::Internal,
-                        format!("{address} closed the stream without an answer"),
-                    )),
-                }
+        let reached = self.shared.link.reach(&address);
+        self.run(address.clone(), false);
+        let step = async move {
+            match reached.await {
+                Ok(()) => Step::Reached(address),
+                Err(error) => Step::Failed {
+                    failure: link_failure(error),
+                    asked: false,
+                    address,
+                },
+            }
+        };
+        self.running.push(step.boxed());
+    }
+
+    fn ask(&mut self, address: String) {
+        let began = begin(&*self.shared.link, &address, self.request.clone());
+        self.run(address.clone(), true);
+        let step = async move {
+            match began.await {
+                Ok((first, frames)) => Step::Begun(Opened {
+                    address,
+                    first,
+                    frames,
+                }),
+                Err(failure) => Step::Failed {
+                    failure,
+                    asked: true,
+                    address,
+                },
+            }
+        };
+        self.running.push(step.boxed());
+    }
+
+    fn run(&mut self, address: String, asked: bool) {
+        let since = Instant::now();
+        self.runners.push(Runner {
+            address,
+            since,
+            asked,
+        });
+    }
+
+    fn note_winner(&mut self, winner: &str) {
+        self.shared.targets.note_success(winner);
+        let won = self.runners.iter().position(|runner| {
+            // A node is reached before it is asked, and asked once.
+            runner.asked && runner.address == winner
+        });
+        if let Some(won) = won {
+            let runner = self.runners.swap_remove(won);
+            self.shared.pace.note(self.request, runner.since.elapsed());
+        }
+        self.note_laggards();
+    }
+
+    /// Notes those on whose account another was tried: beginning with them would cost every question
+    /// that time.
+    fn note_laggards(&self) {
+        for runner in &self.runners {
+            let patience = match runner.asked {
+                true => self.hedge_after,
+                false => STAGGER,
             };
-            let outcome = begun.await;
-            (address, outcome)
-        };
-        self.running.push(attempt.boxed());
-        true
+            if runner.since.elapsed() >= patience {
+                self.shared.targets.note_failure(&runner.address, None);
+            }
+        }
     }
 
     /// All failures as one: the code of the first that says more than "not reachable".
@@ -188,5 +292,29 @@ impl<'a> Race<'a> {
                 self.shared.targets.named().join(", ")
             ),
         )
+    }
+}
+
+/// Asks one node and waits for the first frame of its answer, which is never `Failed`.
+pub(super) fn begin(
+    link: &dyn Link,
+    address: &str,
+    request: Request,
+) -> impl Future<Output = Result<(Frame, Frames), Failure>> + Send + 'static + use<> {
+    let asked = link.ask(address, request, Bytes::new());
+    let address = address.to_owned();
+    async move {
+        let mut frames = asked.await.map_err(link_failure)?;
+        match frames.next().await {
+            Some(Ok(frame)) => match frame.response {
+                Response::Failed { error } => Err(error.into()),
+                _ => Ok((frame, frames)),
+            },
+            Some(Err(error)) => Err(link_failure(error)),
+            None => Err(Failure::new(
+                ErrorCode::Internal,
+                format!("{address} closed the stream without an answer"),
+            )),
+        }
     }
 }

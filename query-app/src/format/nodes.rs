@@ -1,6 +1,6 @@
 //! The nodes of a cluster, one a row.
 
-use store_wire::message::NodeStatus;
+use store_wire::message::{NodeStatus, PeerStatus, Role};
 
 use crate::client::cluster::{Changed, NodeReport};
 use crate::format::Format;
@@ -94,7 +94,7 @@ const fn suffrage(voter: bool) -> &'static str {
     if voter { "voter" } else { "learner" }
 }
 
-const CLUSTER_COLUMNS: [(&str, Align); 18] = [
+const CLUSTER_COLUMNS: [(&str, Align); 21] = [
     ("id", Align::Right),
     ("role", Align::Left),
     ("address", Align::Left),
@@ -102,6 +102,7 @@ const CLUSTER_COLUMNS: [(&str, Align); 18] = [
     ("commit", Align::Right),
     ("applied", Align::Right),
     ("lag", Align::Right),
+    ("lag bytes", Align::Right),
     ("load", Align::Left),
     ("series", Align::Right),
     ("readings", Align::Right),
@@ -111,6 +112,8 @@ const CLUSTER_COLUMNS: [(&str, Align); 18] = [
     ("unsealed", Align::Right),
     ("jobs", Align::Right),
     ("damaged", Align::Right),
+    ("differs from", Align::Left),
+    ("cannot reach", Align::Left),
     ("reachable", Align::Left),
     ("error", Align::Left),
 ];
@@ -121,8 +124,15 @@ fn cluster_rows(
 ) -> impl Iterator<Item = Vec<String>> {
     let commits = reports.iter().filter_map(NodeReport::status);
     let committed = commits.map(|status| status.commit_index).max().unwrap_or(0);
+    let leaders = reports.iter().filter_map(NodeReport::status);
+    let leader = leaders.filter(|status| status.role == Role::Leader);
+    // One that was deposed and does not know it yet has an older term.
+    let leader = leader.max_by_key(|status| status.term);
     reports.iter().map(move |report| match report {
-        NodeReport::Answered(status) => answered_row(status, committed, &disk),
+        NodeReport::Answered(status) => {
+            let lag_bytes = leader.and_then(|leader| lag_bytes(leader, status.id));
+            answered_row(status, committed, lag_bytes, &disk)
+        }
         NodeReport::Silent {
             id,
             address,
@@ -133,14 +143,35 @@ fn cluster_rows(
             row[0] = id.to_string();
             row[1] = suffrage(*voter).to_owned();
             row[2].clone_from(address);
-            row[16] = "no".to_owned();
-            row[17].clone_from(error);
+            if let Some(bytes) = leader.and_then(|leader| lag_bytes(leader, *id)) {
+                row[7] = disk(bytes);
+            }
+            row[19] = "no".to_owned();
+            row[20].clone_from(error);
             row
         }
     })
 }
 
-fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> String) -> Vec<String> {
+/// How many bytes node `id` lacks of what the leader has.
+fn lag_bytes(leader: &NodeStatus, id: u64) -> Option<u64> {
+    if leader.id == id {
+        return Some(0);
+    }
+    leader.peers.iter().find(|peer| peer.id == id)?.lag_bytes
+}
+
+fn answered_row(
+    status: &NodeStatus,
+    committed: u64,
+    lag_bytes: Option<u64>,
+    disk: &impl Fn(u64) -> String,
+) -> Vec<String> {
+    let peers = |is_meant: fn(&PeerStatus) -> bool| {
+        let meant = status.peers.iter().filter(|peer| is_meant(peer));
+        let ids: Vec<String> = meant.map(|peer| peer.id.to_string()).collect();
+        ids.join(" ")
+    };
     let address = status.members.iter().find(|member| member.id == status.id);
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     vec![
@@ -153,7 +184,12 @@ fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> Stri
         status.commit_index.to_string(),
         status.applied_index.to_string(),
         committed.saturating_sub(status.applied_index).to_string(),
-        word(serde_json::json!(status.load)),
+        lag_bytes.map(disk).unwrap_or_default(),
+        if status.disk_full {
+            "disk full".to_owned()
+        } else {
+            word(serde_json::json!(status.load))
+        },
         status.series.to_string(),
         status.readings.to_string(),
         disk(status.disk_bytes),
@@ -162,6 +198,8 @@ fn answered_row(status: &NodeStatus, committed: u64, disk: &impl Fn(u64) -> Stri
         disk(status.unsealed_bytes),
         status.jobs_waiting.to_string(),
         status.damaged_segments.len().to_string(),
+        peers(|peer| peer.difference.is_some()),
+        peers(|peer| !peer.reachable),
         "yes".to_owned(),
         String::new(),
     ]
@@ -199,7 +237,7 @@ mod tests {
         let shown = String::from_utf8(cluster(&reports, Format::Csv)).unwrap();
         assert_eq!(
             shown.lines().nth(1),
-            Some(r#"3,voter,10.0.0.3:7400,,,,,,,,,,,,,,no,"no answer, in time""#)
+            Some(r#"3,voter,10.0.0.3:7400,,,,,,,,,,,,,,,,,no,"no answer, in time""#)
         );
         assert_eq!(
             String::from_utf8(cluster(&reports, Format::Json)).unwrap(),

@@ -106,6 +106,16 @@ impl WireLink {
 }
 
 impl Link for WireLink {
+    fn reach(&self, address: &str) -> BoxFuture<'static, Result<(), LinkError>> {
+        let ((dialer, count), address) = (self.lane(), address.to_owned());
+        async move {
+            let connected = dialer.connect(&address, Protocol::Query).await;
+            drop(count);
+            connected.map(drop).map_err(|error| not_connected(&error))
+        }
+        .boxed()
+    }
+
     fn ask(
         &self,
         address: &str,

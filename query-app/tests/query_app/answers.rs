@@ -112,6 +112,8 @@ pub(crate) fn status(id: u64, addresses: &[&str]) -> NodeStatus {
         log_first: Some(0),
         log_last: Some(1240),
         log_bytes: 1024 * 1024,
+        disk_free_bytes: 1 << 30,
+        disk_full: false,
         segments: 0,
         segment_bytes: 0,
         unsealed_bytes: 0,

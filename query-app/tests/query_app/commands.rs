@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use sensor_model::{Kind, Value, Values};
 use store_wire::identity::Role;
-use store_wire::message::{DamagedSegment, ErrorCode, Order, Request, Response};
+use store_wire::message::{
+    DamagedSegment, Difference, ErrorCode, Order, PeerStatus, Request, Response,
+};
 use tokio::sync::Semaphore;
 
 use crate::answers::{
@@ -190,6 +192,19 @@ plant
     );
 }
 
+fn peer(id: u64) -> PeerStatus {
+    PeerStatus {
+        id,
+        address: "127.0.0.1:1".to_owned(),
+        reachable: true,
+        matched_index: None,
+        lag_entries: None,
+        lag_bytes: None,
+        equal_at: None,
+        difference: None,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn status_asks_each_member_and_fails_only_when_none_answers() {
     let cluster = Cluster::new();
@@ -202,6 +217,13 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
             to: 100,
             reason: "the checksum of a chunk does not hold".to_owned(),
         });
+        status.peers.push(PeerStatus {
+            difference: Some(Difference {
+                position: 1200,
+                what: "what is sealed".to_owned(),
+            }),
+            ..peer(1)
+        });
         vec![Response::Status(Box::new(status)).into()]
     });
     let address = follower.address().to_owned();
@@ -213,6 +235,14 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
         status.segment_bytes = 2 * 1024 * 1024;
         status.unsealed_bytes = 1000;
         status.jobs_waiting = 1;
+        status.peers.push(PeerStatus {
+            lag_bytes: Some(777),
+            ..peer(2)
+        });
+        status.peers.push(PeerStatus {
+            reachable: false,
+            ..peer(3)
+        });
         vec![Response::Status(Box::new(status)).into()]
     });
     let arguments = ["status", "--format", "csv", "--timeout", "3s"];
@@ -221,16 +251,16 @@ async fn status_asks_each_member_and_fails_only_when_none_answers() {
     assert_eq!(
         lines.next(),
         Some(
-            "id,role,address,term,commit,applied,lag,load,series,readings,disk,segments,sealed,unsealed,jobs,damaged,reachable,error"
+            "id,role,address,term,commit,applied,lag,lag bytes,load,series,readings,disk,segments,sealed,unsealed,jobs,damaged,differs from,cannot reach,reachable,error"
         )
     );
     assert_eq!(
         lines.next(),
-        Some("1,leader,127.0.0.1:1,3,1240,1240,0,ACTIVE,4,10,3145728,3,2097152,1000,1,0,yes,")
+        Some("1,leader,127.0.0.1:1,3,1240,1240,0,0,ACTIVE,4,10,3145728,3,2097152,1000,1,0,,3,yes,")
     );
     assert_eq!(
         lines.next(),
-        Some("2,follower,127.0.0.1:1,3,1240,1234,6,ACTIVE,4,10,3145728,0,0,0,0,1,yes,")
+        Some("2,follower,127.0.0.1:1,3,1240,1234,6,777,ACTIVE,4,10,3145728,0,0,0,0,1,1,,yes,")
     );
     let row = lines.next().unwrap();
     assert!(

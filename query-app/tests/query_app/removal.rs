@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use bytes::Bytes;
 use query_app::question::Terms;
+use query_app::question::upkeep::DeleteQuestion;
 use query_app::serve::service;
 use sensor_model::{Pattern, TimeRange, Timestamp, Token};
 use store_wire::message::{
@@ -15,6 +16,7 @@ use tower::ServiceExt;
 use crate::answers::{SECOND, START, failed, node, plant};
 use crate::store::{Cluster, Step};
 
+const NOW: Timestamp = Timestamp::from_nanos(START);
 const DAY: [&str; 4] = ["--from", "2026-01-01", "--to", "2026-01-02"];
 
 fn rule(pattern: &str, days: u64) -> RetentionRule {
@@ -180,8 +182,15 @@ async fn a_refused_delete_deletes_nothing_and_says_why() {
         Request::Delete { .. } => vec![Step::Cut],
         _ => node(plant())(request, body),
     });
-    let line = cluster.run(mute.address(), &arguments).await.failure(1);
-    assert!(line.contains("nothing was changed"), "{line}");
+    let question = DeleteQuestion::parse(Some("plant/**"), Some("-1h"), Some("now"), NOW).unwrap();
+    let client = cluster.client(mute.address());
+    let unanswered = client.doomed(&question.pattern, question.range, &Terms::default());
+    let unanswered = unanswered.await.unwrap_err();
+    assert_eq!(unanswered.code, ErrorCode::Timeout);
+    assert!(
+        unanswered.message.contains("nothing was changed"),
+        "{unanswered}"
+    );
     for store in [&store, &protected, &mute] {
         assert_eq!(store.count(is_commit), 0);
     }
@@ -197,9 +206,31 @@ async fn a_delete_without_an_answer_is_unknown_and_not_repeated() {
     });
     let arguments = [&["delete", "plant/**", "--yes"][..], &DAY].concat();
     let run = cluster.run(store.address(), &arguments).await;
+    assert!(run.stderr.starts_with("6 readings"), "{run:?}");
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stderr.contains("may be committed"), "{run:?}");
     assert_eq!(store.count(is_commit), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_meant_is_deleted_though_it_was_not_counted_in_time() {
+    let cluster = Cluster::new();
+    let answers = leader();
+    let store = cluster.store(move |request, body| match request {
+        Request::Delete {
+            intent: Intent::Preview,
+            ..
+        } => failed(ErrorCode::Timeout),
+        _ => answers(request, body),
+    });
+    let arguments = [
+        &["delete", "plant/**", "--yes", "--format", "json"][..],
+        &DAY,
+    ]
+    .concat();
+    let run = cluster.run(store.address(), &arguments).await;
+    assert!(run.stderr.contains("not counted"), "{run:?}");
+    assert_eq!(run.success(), "{\"token\":\"0-1235\"}\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,10 @@ Examples:
     sensor-sim load --target store-1 --identity ids/press --devices 100 --metrics 10 \\
       --readings 100000000 --connections 2 --json
 
+  A quarter of them out of order, ten seconds apart, so that they span 11 days:
+    sensor-sim load --target store-1 --identity ids/press --devices 100 --metrics 10 \\
+      --readings 100000000 --late 0.25 --period 10s
+
   One reading a series a batch:
     sensor-sim load --target store-1 --identity ids/press --devices 100 --metrics 10 \\
       --readings 1000000 --chunk 1
@@ -192,9 +196,21 @@ pub struct LoadArguments {
     /// Seed of the values
     #[arg(long, env = "TIDEMARK_SEED", value_name = "N", default_value = "1")]
     pub seed: u64,
-    /// Time of each series' first reading; the following are 1 s apart
+    /// Time of each series' first reading
     #[arg(long, env = "TIDEMARK_START", value_name = "TIME", default_value = "2026-01-01T00:00:00Z", value_parser = start)]
     pub start: Timestamp,
+    /// From one reading of a series to the next
+    #[arg(long, env = "TIDEMARK_PERIOD", value_name = "DURATION", default_value = "1s", value_parser = period)]
+    pub period: Duration,
+    /// Part of the readings that arrives out of order, 0 to 1: in stretches of some dozens, half of
+    /// them minutes late, most others hours, some up to 7 days. One in 50 of them had arrived in
+    /// time with another value, which it replaces: those are sent beyond --readings. The history is
+    /// the same as with 0
+    #[arg(long, env = "TIDEMARK_LATE", value_name = "FRACTION", default_value = "0", allow_negative_numbers = true, value_parser = late)]
+    pub late: f64,
+    /// Readings a second over all series [default: as fast as the store takes them]
+    #[arg(long, env = "TIDEMARK_LOAD_RATE", value_name = "HZ", allow_negative_numbers = true, value_parser = load_rate)]
+    pub rate: Option<f64>,
 }
 
 fn target(text: &str) -> Result<String, String> {
@@ -233,6 +249,25 @@ fn rate(text: &str) -> Result<f64, String> {
     } else {
         Err("write a number above 0, at most 1000000".to_owned())
     }
+}
+
+fn period(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    let period = parse_duration(text).map_err(|error| error.to_string())?;
+    if period.is_zero() || period > LONGEST {
+        return Err("write a duration above 0, at most 1d".to_owned());
+    }
+    Ok(period)
+}
+
+fn late(text: &str) -> Result<f64, String> {
+    let fraction = text.parse().ok().filter(|late| (0.0..=1.0).contains(late));
+    fraction.ok_or_else(|| "write a number from 0 to 1, such as 0.25".to_owned())
+}
+
+fn load_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (1.0..=1e9).contains(rate));
+    rate.ok_or_else(|| "write a number from 1 to 1000000000".to_owned())
 }
 
 fn speed(text: &str) -> Result<f64, String> {

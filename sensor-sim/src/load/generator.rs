@@ -1,19 +1,15 @@
-//! Makes the readings of a load: random walks in steps of 0.1, a reading a second, encoded.
+//! Makes the batches of a load out of its series' readings (`walk.rs`), encoded.
 //!
-//! The readings depend on the shape alone, not on how many connections share it: series `i` gets
-//! its part of the total, and its values come from a generator seeded by the seed and `i`.
+//! The readings depend on the shape alone, not on how many connections share it.
 
 use bytes::Bytes;
 use column_codec::{Scratch, encode_with};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use sensor_model::{
-    Attributes, Columns, Kind, PathError, SeriesDescription, SeriesPath, Unit, Values,
-};
+use sensor_model::{Attributes, Columns, Kind, PathError, SeriesDescription, Unit};
 use serde::{Deserialize, Serialize};
 use store_wire::batch::{BATCH_READINGS_MAX, BatchBuilder};
 
 use super::LoadShape;
+use super::walk::Walk;
 use crate::source::Nature;
 use crate::spool::writer::Submission;
 use crate::spool::{ClosedBatch, Purpose};
@@ -21,15 +17,12 @@ use crate::spool::{ClosedBatch, Purpose};
 /// A batch closes when it has so many bytes: large enough to amortise its cost, small enough that
 /// many are in flight.
 const BATCH_BYTES: usize = 512 << 10;
-/// The time between two readings of a series.
-const STEP_NS: i64 = 1_000_000_000;
 
 /// Makes the batches of one connection.
 #[derive(Debug)]
 pub(super) struct Generator {
     walks: Vec<Walk>,
     chunk: u32,
-    start_ns: i64,
     /// The series that comes next.
     next: usize,
     batches: u64,
@@ -41,20 +34,6 @@ pub(super) struct Generator {
     scratch: Scratch,
     columns: Columns,
     encoded: Vec<u8>,
-}
-
-/// One series on its way.
-#[derive(Debug)]
-struct Walk {
-    path: SeriesPath,
-    rng: ChaCha8Rng,
-    /// Randomness of which some is left: a word holds several steps.
-    random: u32,
-    /// How many steps are left in it.
-    steps_left: u32,
-    tenths: i64,
-    made: u64,
-    total: u64,
 }
 
 /// How far a generator has come, as it is kept in a spool.
@@ -85,7 +64,6 @@ impl Generator {
         Ok(Self {
             walks,
             chunk: shape.chunk,
-            start_ns: shape.start.as_nanos(),
             next: 0,
             batches: 0,
             fingerprint: crc32c::crc32c(description.as_bytes()),
@@ -134,17 +112,16 @@ impl Generator {
     /// The next batch: one chunk a series, until the series or the batch's bounds come to an end.
     pub(super) fn next_batch(&mut self) -> Option<Submission> {
         while self.next < self.walks.len() {
-            let readings = self.walks[self.next].chunk_len(self.chunk);
-            if readings == 0 {
+            if self.walks[self.next].is_done() {
                 self.next += 1;
                 continue;
             }
-            let is_full = self.builder.readings() + readings > BATCH_READINGS_MAX
+            let is_full = self.builder.readings() + u64::from(self.chunk) > BATCH_READINGS_MAX
                 || self.builder.bytes() > BATCH_BYTES;
             if is_full && !self.builder.is_empty() {
                 return Some(self.finish());
             }
-            self.add_chunk(readings);
+            self.add_chunk();
             self.next += 1;
         }
         self.next = 0;
@@ -155,15 +132,14 @@ impl Generator {
         Some(self.finish())
     }
 
-    fn add_chunk(&mut self, readings: u64) {
-        let walk = &mut self.walks[self.next];
-        walk.take(self.start_ns, readings, &mut self.columns);
+    fn add_chunk(&mut self) {
+        self.walks[self.next].take(self.chunk, &mut self.columns);
         self.encoded.clear();
         encode_with(&self.columns, &mut self.scratch, &mut self.encoded)
             .expect("a walk of at most 65,536 finite values");
         let number = self.first_number + self.next as u64;
         self.builder
-            .add(number, &self.encoded, readings)
+            .add(number, &self.encoded, self.columns.len() as u64)
             .expect("a chunk of at most 65,536 numbers fits beside half a batch");
     }
 
@@ -187,76 +163,12 @@ impl Generator {
     }
 }
 
-impl Walk {
-    fn new(shape: &LoadShape, index: u64, series: u64) -> Result<Self, PathError> {
-        let (device, metric) = (
-            index / u64::from(shape.metrics) + 1,
-            index % u64::from(shape.metrics) + 1,
-        );
-        let mut rng = ChaCha8Rng::seed_from_u64(shape.seed);
-        rng.set_stream(index);
-        let from_100_to_300 = i64::from(rng.next_u32() % 2_000) + 1_000;
-        Ok(Self {
-            path: SeriesPath::new(format!("load/d{device:04}/m{metric:02}"))?,
-            rng,
-            random: 0,
-            steps_left: 0,
-            tenths: from_100_to_300,
-            made: 0,
-            // The first series get one more where the total cannot be divided.
-            total: shape.readings / series + u64::from(index < shape.readings % series),
-        })
-    }
-
-    fn chunk_len(&self, chunk: u32) -> u64 {
-        u64::from(chunk).min(self.total - self.made)
-    }
-
-    /// -3 to 3 tenths. The draws do not depend on how many are taken at a time.
-    fn step(&mut self) -> i64 {
-        const STEPS_A_WORD: u32 = 9;
-        if self.steps_left == 0 {
-            self.random = self.rng.next_u32();
-            self.steps_left = STEPS_A_WORD;
-        }
-        let step = i64::from(self.random % 7) - 3;
-        self.random /= 7;
-        self.steps_left -= 1;
-        step
-    }
-
-    /// Replaces what is in `columns` by the next readings.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a walk stays far below 2^53 tenths"
-    )]
-    fn take(&mut self, start_ns: i64, readings: u64, columns: &mut Columns) {
-        let Values::F64(values) = &mut columns.values else {
-            unreachable!("made as floats");
-        };
-        let count = usize::try_from(readings).expect("at most 65,536");
-        let first = i64::try_from(self.made).expect("fewer than 2^63 readings");
-        let first_ns = start_ns.saturating_add(first.saturating_mul(STEP_NS));
-        columns.times.clear();
-        columns.times.extend(
-            (0_i64..)
-                .take(count)
-                .map(|step| first_ns.saturating_add(step * STEP_NS)),
-        );
-        values.clear();
-        values.extend((0..count).map(|_| {
-            self.tenths += self.step();
-            self.tenths as f64 / 10.0
-        }));
-        self.made += readings;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
-    use sensor_model::Timestamp;
+    use sensor_model::{Timestamp, Values};
     use store_wire::batch::BatchView;
 
     use super::*;
@@ -269,15 +181,26 @@ mod tests {
             chunk,
             seed: 7,
             start: Timestamp::from_nanos(1_000_000_000_000),
+            period: Duration::from_secs(1),
+            late: 0.0,
         }
     }
 
     type Table = BTreeMap<(String, i64), f64>;
 
-    /// Everything a generator makes, and how many chunks each batch has.
+    /// Everything a generator makes, no reading twice, and how many chunks each batch has.
     fn table(generator: &mut Generator) -> (Table, Vec<usize>) {
+        let (table, chunks, replaced) = replayed(generator);
+        assert_eq!(replaced, 0);
+        (table, chunks)
+    }
+
+    /// What a store has after everything a generator makes, how many chunks each batch has, and how
+    /// many readings were replaced by others.
+    fn replayed(generator: &mut Generator) -> (Table, Vec<usize>, usize) {
         let mut table = Table::new();
         let mut chunks = Vec::new();
+        let mut replaced = 0;
         generator.declare(&[]);
         while let Some(submission) = generator.next_batch() {
             let view = BatchView::parse(submission.batch.bytes).unwrap();
@@ -290,7 +213,8 @@ mod tests {
                     panic!("not floats");
                 };
                 for (time, value) in columns.times.iter().zip(values) {
-                    assert!(table.insert((path.to_string(), *time), *value).is_none());
+                    let earlier = table.insert((path.to_string(), *time), *value);
+                    replaced += usize::from(earlier.is_some());
                 }
                 count += 1;
                 readings += columns.len();
@@ -298,7 +222,34 @@ mod tests {
             assert_eq!(readings, submission.batch.readings as usize);
             chunks.push(count);
         }
-        (table, chunks)
+        (table, chunks, replaced)
+    }
+
+    #[test]
+    fn late_readings_come_to_the_same_history_whatever_the_chunk_and_the_connections() {
+        let in_order = table(&mut Generator::new(&shape(200_000, 1_000), 0, 1).unwrap()).0;
+        let mut corrected = None;
+        for (chunk, connections) in [(1_000, 1), (7, 2)] {
+            let (mut parts, mut replaced) = (Table::new(), 0);
+            for connection in 0..connections {
+                let shape = LoadShape {
+                    late: 0.25,
+                    ..shape(200_000, chunk)
+                };
+                let mut generator = Generator::new(&shape, connection, connections).unwrap();
+                let (part, _, more) = replayed(&mut generator);
+                parts.extend(part);
+                replaced += more;
+            }
+            assert!(
+                parts == in_order,
+                "chunk {chunk}, {connections} connections"
+            );
+            assert_eq!(*corrected.get_or_insert(replaced), replaced);
+        }
+        // One in 50 of a quarter.
+        let corrected = corrected.unwrap();
+        assert!((700..1_300).contains(&corrected), "{corrected}");
     }
 
     #[test]

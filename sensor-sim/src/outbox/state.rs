@@ -287,7 +287,7 @@ impl State {
                 self.tally.refused += refused;
                 self.tally.acked += u64::from(entry.head.readings).saturating_sub(refused);
                 if let Some(acked_at) = acked_at {
-                    self.tally.latency.record(acked_at - sent_at);
+                    self.tally.acknowledged(sent_at, acked_at);
                 }
             }
         }

@@ -52,7 +52,17 @@ pub enum OpenError {
         /// Who asked.
         wanted: String,
     },
-    /// It cannot be read: damaged, or the disk fails.
+    /// What is in it is not what was written; nothing was changed.
+    #[error(
+        "the spool {dir} is damaged, and what was not sent of it is lost: move the folder away and start again"
+    )]
+    Damaged {
+        /// The folder.
+        dir: String,
+        /// Where.
+        source: segment_log::OpenError,
+    },
+    /// It cannot be read: it is of a newer version, or the disk fails.
     #[error("cannot open the spool {dir}")]
     Log {
         /// The folder.
@@ -111,6 +121,12 @@ pub(super) fn open(
     );
     let (log, found) = opened.map_err(|source| match source {
         segment_log::OpenError::InUse { .. } => OpenError::InUse { dir: name.clone() },
+        source @ (segment_log::OpenError::Corrupt { .. }
+        | segment_log::OpenError::Missing { .. }
+        | segment_log::OpenError::Visit { .. }) => OpenError::Damaged {
+            dir: name.clone(),
+            source,
+        },
         source => OpenError::Log {
             dir: name.clone(),
             source,

@@ -13,7 +13,7 @@ use super::pace::Breath;
 use super::{Archive, JobError};
 use crate::scan::{Flow, ScanError, Taker, read};
 use crate::segments::manifest::{SegmentEntry, Window};
-use crate::segments::writer::{SegmentHead, SegmentWriter};
+use crate::segments::writer::{SegmentHead, SegmentWriteError, SegmentWriter};
 
 /// Segments that are being made, one a window. Unless they are finished nothing is left of them.
 pub(super) struct Files<'a> {
@@ -25,7 +25,12 @@ pub(super) struct Files<'a> {
     made: Vec<SegmentEntry>,
     /// Of work that is to rest.
     breath: Option<Breath>,
+    /// Bytes written since it was last looked how much room there is.
+    unseen_bytes: u64,
 }
+
+/// How many bytes may be written before it is looked again how much room there is.
+const LOOK_BYTES: u64 = 1 << 20;
 
 /// What the entries of the segments say beside what is in them.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +48,7 @@ impl<'a> Files<'a> {
             writers: BTreeMap::new(),
             made: Vec::new(),
             breath: None,
+            unseen_bytes: LOOK_BYTES,
         }
     }
 
@@ -53,8 +59,9 @@ impl<'a> Files<'a> {
     }
 
     fn push(&mut self, window: Window, id: SeriesId, chunk: &[u8]) -> Result<(), JobError> {
+        self.check_room(chunk.len() as u64)?;
         let writer = match self.writers.entry(window) {
-            Entry::Occupied(entry) => &mut entry.into_mut().1,
+            Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
                 let name = format_args!("{}-{}", self.created, window.start);
                 let path = self.archive.library.incoming(name);
@@ -63,12 +70,34 @@ impl<'a> Files<'a> {
                     created: self.created,
                     window,
                 };
-                let writer = SegmentWriter::create(&*self.archive.disk, &path, head)?;
-                &mut entry.insert((path, writer)).1
+                let writer = SegmentWriter::create(&*self.archive.disk, &path, head);
+                let writer = writer.map_err(|error| named(&path, &error))?;
+                entry.insert((path, writer))
             }
         };
-        writer.push(id, chunk)?;
+        let path = &writer.0;
+        writer.1.push(id, chunk).map_err(|error| match error {
+            SegmentWriteError::Io(error) => SegmentWriteError::Io(named(path, &error)),
+            error => error,
+        })?;
         self.rest()
+    }
+
+    /// Leaves the log the room that it needs to go on.
+    fn check_room(&mut self, bytes: u64) -> Result<(), JobError> {
+        self.unseen_bytes += bytes;
+        if self.unseen_bytes < LOOK_BYTES {
+            return Ok(());
+        }
+        self.unseen_bytes = 0;
+        let archive = self.archive;
+        // Where the system does not tell, writing will.
+        let free = archive.disk.free_bytes(&archive.dir).unwrap_or(u64::MAX);
+        if free < archive.keep_free {
+            let full = format!("{}: only {free} bytes are free", archive.dir.display());
+            return Err(io::Error::new(io::ErrorKind::StorageFull, full).into());
+        }
+        Ok(())
     }
 
     /// Rests, if it is time to and no other job waits for this one to end.
@@ -106,7 +135,7 @@ impl<'a> Files<'a> {
         writer: SegmentWriter,
         standing: Standing,
     ) -> io::Result<()> {
-        let written = writer.finish()?;
+        let written = writer.finish().map_err(|error| named(path, &error))?;
         let entry = SegmentEntry {
             hash: written.hash,
             bytes: written.bytes,
@@ -120,8 +149,16 @@ impl<'a> Files<'a> {
             last: written.last,
         };
         self.made.push(entry.clone());
-        self.archive.library.adopt(path, &entry)
+        let library = &self.archive.library;
+        let place = library.path(&entry);
+        let adopted = library.adopt(path, &entry);
+        adopted.map_err(|error| named(&place, &error))
     }
+}
+
+/// The error with the file that it is about.
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// A job that is done again must not need the room twice.

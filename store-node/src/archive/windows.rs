@@ -1,7 +1,8 @@
 //! How wide the windows of a generation are: as its seal says, unless its readings lie in so many
-//! windows that there would be too many files.
+//! windows that there would be too many files, or files with hardly anything in them.
 //!
-//! Late readings, or clocks that were wrong, may lie years apart. Only windows that have readings count.
+//! Late readings, or clocks that were wrong, may lie years apart, and a recording of a slow sensor spans
+//! months with a few thousand readings. Only windows that have readings count.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +18,13 @@ use crate::state::generation::Generation;
 
 /// Most segments of one generation: with more windows than that, wider ones are taken.
 pub(super) const WINDOWS_MAX: usize = 64;
+/// So many are always taken, however few readings there are.
+const WINDOWS_MIN: usize = 4;
 
-/// Windows of one width that have readings, at most [`WINDOWS_MAX`].
+/// Windows of one width that have readings, at most [`WINDOWS_MAX`], or `count_max`.
 struct Windows {
     width: u64,
+    count_max: usize,
     starts: BTreeSet<i64>,
 }
 
@@ -34,8 +38,10 @@ impl Archive {
         generation: &Generation,
         payloads: &dyn Payloads,
     ) -> Result<u64, JobError> {
+        let readings = generation.series.iter().map(|(_, run)| run.readings());
         let mut windows = Windows {
             width: generation.seal.window,
+            count_max: count_max(readings.sum(), generation.seal.chunk_readings),
             starts: BTreeSet::new(),
         };
         let mut spans = generation.series.iter().flat_map(|(_, run)| run.spans());
@@ -51,13 +57,20 @@ impl Archive {
     }
 }
 
+/// Most windows of a generation with so many readings: no more than they fill chunks, so that what
+/// comes with every file is little beside its readings, but always a few, for retention to drop.
+fn count_max(readings: u64, chunk_readings: u32) -> usize {
+    let chunks = readings / u64::from(chunk_readings.max(1));
+    usize::try_from(chunks).map_or(WINDOWS_MAX, |chunks| chunks.clamp(WINDOWS_MIN, WINDOWS_MAX))
+}
+
 impl Windows {
     /// Counts every window that the span meets; whether there are still few enough.
     fn add_span(&mut self, (first, last): (i64, i64)) -> bool {
         let mut window = Window::of(first, self.width);
         loop {
             self.starts.insert(window.start);
-            if self.starts.len() > WINDOWS_MAX {
+            if self.starts.len() > self.count_max {
                 return false;
             }
             if last <= window.last() {
@@ -95,7 +108,7 @@ impl Windows {
     /// Counts the window of a reading at `time`; says which that is now.
     fn add(&mut self, time: i64) -> Window {
         self.starts.insert(Window::of(time, self.width).start);
-        while self.starts.len() > WINDOWS_MAX {
+        while self.starts.len() > self.count_max {
             self.width = self.width.saturating_mul(2);
             let wider = |start: &i64| Window::of(*start, self.width).start;
             self.starts = self.starts.iter().map(wider).collect();
@@ -111,6 +124,7 @@ mod tests {
     fn windows(width: u64) -> Windows {
         Windows {
             width,
+            count_max: WINDOWS_MAX,
             starts: BTreeSet::new(),
         }
     }
@@ -129,6 +143,15 @@ mod tests {
         assert_eq!(width_of(128), 20);
         assert_eq!(width_of(129), 40);
         assert_eq!(width_of(10_000), 2_560);
+    }
+
+    #[test]
+    fn a_window_has_a_chunk_on_average_unless_there_are_hardly_any() {
+        assert_eq!(count_max(0, 4_096), WINDOWS_MIN);
+        assert_eq!(count_max(5 * 4_096 - 1, 4_096), 4);
+        assert_eq!(count_max(5 * 4_096, 4_096), 5);
+        assert_eq!(count_max(64 * 4_096, 4_096), WINDOWS_MAX);
+        assert_eq!(count_max(u64::MAX, 1), WINDOWS_MAX);
     }
 
     #[test]

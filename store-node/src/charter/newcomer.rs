@@ -13,12 +13,12 @@ use segment_log::Disk;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::CharterError;
+use super::{CharterError, checked};
 
 /// The file's name within the data folder.
 pub const NEWCOMER_FILE: &str = "joining.toml";
-/// The version of the file.
-const FORMAT: u32 = 1;
+/// The version of the file that this program writes. Those from 1 on are read; the first had no checksum.
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +45,7 @@ pub fn incarnation(disk: &dyn Disk, data: &Path, node: u64) -> Result<Uuid, Char
                 incarnation: Uuid::new_v4(),
             };
             let text = toml::to_string(&file).expect("it is plain numbers and text");
+            let text = checked::with_checksum(&text);
             segment_log::write_file_atomically(disk, &path, text.as_bytes()).map_err(|source| {
                 CharterError::Disk {
                     operation: "written",
@@ -81,14 +82,15 @@ pub fn settle(disk: &dyn Disk, data: &Path) -> Result<(), CharterError> {
 }
 
 fn parse(bytes: &[u8], node: u64) -> Result<Uuid, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let (text, checksum) = checked::read(bytes)?;
     let file: File = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-    if file.format != FORMAT {
+    if !(1..=FORMAT).contains(&file.format) {
         return Err(format!(
             "it is of format {}; this program reads format {FORMAT}",
             file.format
         ));
     }
+    checksum.check(file.format)?;
     if file.node != node {
         return Err(format!(
             "the folder began to join as node {}, not as node {node}: keep to one id, or empty the folder",
@@ -124,12 +126,27 @@ mod tests {
     }
 
     #[test]
+    fn every_flipped_bit_is_found() {
+        let (disk, data) = data();
+        let whole = incarnation(&disk, data, 4).expect("healthy");
+        let path = data.join(NEWCOMER_FILE);
+        let len = segment_log::read_file(&disk, &path).expect("healthy").len();
+        for (offset, bit) in (0..len).flat_map(|offset| (0..8).map(move |bit| (offset, bit))) {
+            disk.flip_bit(&path, offset, bit);
+            let found = incarnation(&disk, data, 4);
+            assert!(found.is_err(), "bit {bit} of byte {offset}: {found:?}");
+            disk.flip_bit(&path, offset, bit);
+        }
+        assert_eq!(incarnation(&disk, data, 4).expect("whole"), whole);
+    }
+
+    #[test]
     fn another_id_and_nonsense_are_refused_and_named() {
         let (disk, data) = data();
         incarnation(&disk, data, 4).expect("healthy");
         let error = incarnation(&disk, data, 5).expect_err("another id");
         assert!(error.to_string().contains("as node 4"), "{error}");
-        for text in ["", "format = 2\nnode = 4", "\u{0}"] {
+        for text in ["", "format = 3\nnode = 4", "\u{0}"] {
             let file = disk.open(&data.join(NEWCOMER_FILE), OpenMode::Create);
             let file = file.expect("healthy");
             file.set_len(0).expect("healthy");

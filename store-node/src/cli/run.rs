@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use segment_log::OsDisk;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::telemetry;
 use crate::{
     config::{Config, Settings},
     node::{Node, Platform},
@@ -21,16 +22,12 @@ use crate::{
 
 /// A node ends within 10 s of the first signal, whatever hangs.
 const SHUTDOWN_MAX: Duration = Duration::from_millis(9_500);
-/// Upper bounds of the sync histogram's buckets, in seconds.
-const SYNC_BUCKETS: [f64; 12] = [
-    0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.512, 2.0,
-];
 
 pub(super) fn run(settings: Settings) -> Result<ExitCode> {
     let config = Config::check(&settings.with_file(&OsDisk)?)?;
     log_to_stderr();
     abort_on_panic();
-    let metrics = record_metrics()?;
+    let metrics = telemetry::record()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("store-node")
@@ -109,24 +106,4 @@ fn abort_on_panic() {
         report(panic);
         std::process::abort();
     }));
-}
-
-fn record_metrics() -> Result<PrometheusHandle> {
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(
-            Matcher::Full("tidemark_log_sync_seconds".to_owned()),
-            &SYNC_BUCKETS,
-        )?
-        .install_recorder()?;
-    metrics::describe_histogram!(
-        "tidemark_log_sync_seconds",
-        metrics::Unit::Seconds,
-        "Time to write and sync one group of log records"
-    );
-    metrics::describe_gauge!("tidemark_is_leader", "1 while this node leads");
-    metrics::describe_gauge!(
-        "tidemark_age_ms",
-        "Time since this replica was certainly as fresh as the leader"
-    );
-    Ok(handle)
 }

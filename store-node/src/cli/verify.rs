@@ -21,8 +21,12 @@ pub(super) fn run(data: &Path) -> Result<ExitCode> {
     verify(&OsDisk, data, &mut |line| println!("{line}"))
 }
 
-/// Prints a line for each part; the code is 1 if anything is wrong.
-fn verify(disk: &dyn Disk, data: &Path, print: &mut dyn FnMut(String)) -> Result<ExitCode> {
+/// Reads every byte of a data folder back, changing nothing. Prints a line for each part; the code is 1
+/// if anything is wrong.
+///
+/// # Errors
+/// When there is no such folder.
+pub fn verify(disk: &dyn Disk, data: &Path, print: &mut dyn FnMut(String)) -> Result<ExitCode> {
     if !disk.exists(data).unwrap_or(false) {
         bail!("{} does not exist", data.display());
     }

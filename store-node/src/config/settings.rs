@@ -131,6 +131,9 @@ pub struct Settings {
     /// How long until each segment was read through, if the rate allows [default: 1d]
     #[arg(long, env = "TIDEMARK_SCRUB_EVERY", value_name = "DURATION")]
     pub scrub_every: Option<Setting>,
+    /// Bytes a second at which files are fetched from other nodes, 0 for no limit [default: 128MiB]
+    #[arg(long, env = "TIDEMARK_TRANSFER_RATE", value_name = "SIZE")]
+    pub transfer_rate: Option<Setting>,
     /// How long shutting down waits for writes on their way, at most 8s [default: 5s]
     #[arg(long, env = "TIDEMARK_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub drain_timeout: Option<Setting>,
@@ -172,6 +175,7 @@ impl Settings {
             segment_cache: self.segment_cache.or(file.segment_cache),
             scrub_rate: self.scrub_rate.or(file.scrub_rate),
             scrub_every: self.scrub_every.or(file.scrub_every),
+            transfer_rate: self.transfer_rate.or(file.transfer_rate),
             drain_timeout: self.drain_timeout.or(file.drain_timeout),
         }
     }

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use segment_log::{Disk, Options};
 use store_wire::clock::Clock;
 use tokio::sync::watch;
@@ -28,6 +28,7 @@ use crate::{
         network::Network,
         reception::{Reception, Stage},
         recovery::{self, OpenLog, OpenedLog},
+        space::kept_of,
         steward::Home,
         transfer::{Offers, SegmentStore},
         types::OnFatal,
@@ -131,6 +132,7 @@ impl BringUp {
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
             reads: FairShare::new(self.config.reads_max, self.config.reads_max * READS_WAITING),
+            transfer_rate: self.config.transfer_rate,
             log_bytes_max: self.config.log_bytes_max,
             on_fatal: self.on_fatal.clone(),
         };
@@ -171,6 +173,7 @@ impl BringUp {
             reserve_bytes: self.config.reserve_bytes,
             on_fatal: self.on_fatal.clone(),
         };
+        let id = self.config.id;
         let (state, has_charter) = (Arc::clone(state), self.charter.is_some());
         let cache_bytes = self.config.segment_cache_bytes;
         let shard = shard_folder(&self.config.data);
@@ -188,11 +191,13 @@ impl BringUp {
                 shard: SHARD,
                 cache_bytes,
             };
-            let archive =
-                Archive::open(options, Arc::clone(&state)).map_err(|error| one_line(&error))?;
+            let archive = Archive::open(options, Arc::clone(&state))
+                .map_err(|error| advised(&error, error.is_damage(), id))?;
+            let archive = archive.keeping_free(kept_of(log.reserve_bytes));
             let manifest = archive.manifest();
             let base = manifest.as_ref().map(|manifest| &manifest.position);
-            let opened = recovery::open(&log, &state, base).map_err(|error| one_line(&error))?;
+            let opened = recovery::open(&log, &state, base)
+                .map_err(|error| advised(&error, error.is_damage(), id))?;
             Ok((Arc::new(archive), opened))
         });
         let (archive, opened) = opened.await.context("opening the log panicked")??;
@@ -262,6 +267,18 @@ impl BringUp {
         };
         formation.run(self.charter.clone()).await
     }
+}
+
+/// The error, and what to do about it if it is damage.
+fn advised(error: &(dyn std::error::Error + 'static), is_damage: bool, id: u64) -> anyhow::Error {
+    let line = one_line(error);
+    if !is_damage {
+        return line;
+    }
+    anyhow!(
+        "{line}; nothing was changed. The other members have all of it: take this node out (`query-app \
+         cluster remove {id}`), empty the folder, and let the node join under a new id"
+    )
 }
 
 /// Closes a log that nothing was done with.

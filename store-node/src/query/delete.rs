@@ -153,7 +153,10 @@ impl Asked {
             Err(error) => return Err(reads::wire_error(&error)),
         }
         match protected {
-            Some(path) => Err(forbidden(&format_args!("series {path}"))),
+            Some(path) if self.permissions.may_read(&path) => {
+                Err(forbidden(&format_args!("series {path}")))
+            }
+            Some(_) => Err(forbidden(&"every series that matches")),
             None if self.permissions.write.contains(&Pattern::everything()) => Ok(None),
             None => Ok(Some(known)),
         }

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
+    consistency::{self, Comparisons},
     freshness,
     network::Network,
     proposals::{self, Proposals},
@@ -74,6 +75,8 @@ pub struct Parts {
     pub in_flight_bytes_max: usize,
     /// Permits for reads, one each.
     pub reads: FairShare,
+    /// Bytes a second at which files are fetched from other members at most; 0 for as fast as they come.
+    pub transfer_rate: u64,
     /// Bytes of the log up to which it keeps entries for members that lack them.
     pub log_bytes_max: u64,
     /// Told when consensus breaks.
@@ -114,7 +117,15 @@ impl Consensus {
         let store = parts.log.store;
         let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
-        let transfer = Transfer::new(store.shard(), parts.disk, parts.segments, network, space);
+        let rate = parts.transfer_rate;
+        let transfer = Transfer::new(
+            store.shard(),
+            parts.disk,
+            parts.segments,
+            network,
+            space,
+            rate,
+        );
         let group = Group::new(
             id,
             Arc::new(config),
@@ -144,6 +155,7 @@ impl Consensus {
                 draining: AtomicBool::new(false),
                 changing: tokio::sync::Mutex::default(),
                 fresh: watch::Sender::new(None),
+                comparisons: Comparisons::default(),
                 started: Instant::now(),
             }),
         };
@@ -165,6 +177,7 @@ impl Consensus {
                 .run_until_cancelled_owned(proposals::feed(group.clone(), queue)),
         );
         tasks.spawn(freshness::keep(replica.clone(), stop.clone()));
+        tasks.spawn(consistency::keep(replica.clone(), stop.clone()));
         tasks.spawn(purging::keep(
             replica.clone(),
             Arc::clone(&archive),

@@ -198,6 +198,24 @@ impl LogIndex {
             .is_some_and(|location| *location != UNWRITTEN)
     }
 
+    /// Bytes of the entries after `index`. Those that are not written yet count with their content.
+    pub(super) fn bytes_after(&self, index: u64) -> u64 {
+        let from = (index + 1).saturating_sub(self.first);
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        let from = from.min(self.locations.len());
+        let written = self.locations.range(from..);
+        let written = written.filter(|location| **location != UNWRITTEN);
+        let written: u64 = written.map(|location| u64::from(location.len)).sum();
+        let newest =
+            self.tail.iter().rev().take_while(|entry| {
+                entry.log_id.index > index && !self.is_written(entry.log_id.index)
+            });
+        written
+            + newest
+                .map(|entry| content_bytes(&entry.payload) as u64)
+                .sum::<u64>()
+    }
+
     /// The log segment of the first entry held; later than any if it is not written, or there is none.
     pub(super) fn first_segment(&self) -> u64 {
         self.locations
@@ -311,6 +329,11 @@ mod tests {
         );
         assert!(matches!(index.find(5), Some(Found::Cached(found)) if found == entry(1, 5)));
         assert!(index.find(10).is_none());
+        // Two that are written, five that are not.
+        assert_eq!(index.bytes_after(2), 2 * 132 + 5 * 100);
+        assert_eq!(index.bytes_after(8), 100);
+        assert_eq!(index.bytes_after(9), 0);
+        assert_eq!(index.bytes_after(u64::MAX - 1), 0);
     }
 
     #[test]

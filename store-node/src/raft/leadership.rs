@@ -47,7 +47,7 @@ impl Replica {
         let client = self.shared.network.client(id, address);
         match client.ask(&ToPeer::Greet { draining }, patience).await {
             Ok(FromPeer::Greeted { draining }) => {
-                self.shared.reception.note_draining(id, draining);
+                self.shared.reception.note_answer(id, draining);
                 !draining
             }
             Ok(_) | Err(_) => false,

@@ -99,6 +99,11 @@ impl LogStore {
         self.shared.writer.reader().bytes()
     }
 
+    /// Bytes of the entries after `index`, as they stand in the log.
+    pub fn bytes_after(&self, index: u64) -> u64 {
+        self.index().bytes_after(index)
+    }
+
     /// The indexes of the first and the last entry that the log holds.
     pub fn held(&self) -> Option<(u64, u64)> {
         let index = self.index();
@@ -220,17 +225,16 @@ impl Shared {
         self.close();
         let line = match error {
             WriteError::Stopped => return,
+            WriteError::Poisoned(poisoned) => {
+                let (file, source) = (poisoned.file.display(), &poisoned.source);
+                let what = format!("{} of {file} failed ({source})", poisoned.operation);
+                return self.on_fatal.report_disk(&what);
+            }
             WriteError::NoSpace { file } => format!(
                 "the disk is full: no space to write {}; free some and start the node again",
                 file.display()
             ),
             WriteError::TooLarge { .. } => format!("the consensus log refused a record: {error}"),
-            WriteError::Poisoned(poisoned) => format!(
-                "{} of {} failed ({}): the node stops, as what the disk holds is unknown",
-                poisoned.operation,
-                poisoned.file.display(),
-                poisoned.source
-            ),
         };
         self.on_fatal.report(&line);
     }

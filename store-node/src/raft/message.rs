@@ -25,7 +25,10 @@ use super::{
     joining::Newcomer,
     types::{self, LeaderId, LogId, Types},
 };
-use crate::segments::{manifest::SegmentHash, segment::UNHASHED_BYTES};
+use crate::{
+    archive::Print,
+    segments::{manifest::SegmentHash, segment::UNHASHED_BYTES},
+};
 
 /// The members a cluster is formed of: node id to `HOST:PORT`.
 pub type Founders = BTreeMap<u64, String>;
@@ -117,6 +120,11 @@ pub enum ToPeer {
     /// Asks for the newest manifest, of whoever cannot do the jobs that lead to it. Answered by `Newest`
     /// and `Piece`s, or by `NotHere`.
     Newest,
+    /// Asks what the receiver has made of the log, to compare. Answered by `Compared`.
+    Compare {
+        /// The position that the sender has applied last.
+        index: u64,
+    },
 }
 
 /// From the node that accepted the stream.
@@ -193,6 +201,14 @@ pub enum FromPeer {
     },
     /// Answers `Fetch` and `Newest`: no such file, at least not any more.
     NotHere,
+    /// Answers `Compare`.
+    Compared {
+        /// The digest of what was applied since the last seal before the position asked about; none if
+        /// the receiver has not applied as much, or so much more that it has forgotten.
+        applied: Option<u64>,
+        /// Of its newest manifests.
+        sealed: Vec<Print>,
+    },
     /// Answers anything. The stream ends.
     Refused(Refusal),
 }

@@ -13,6 +13,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use openraft::{
@@ -27,6 +28,7 @@ use store_wire::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -60,6 +62,8 @@ struct Shared {
 struct Peer {
     http: String,
     draining: bool,
+    /// When it answered last.
+    heard: Option<Instant>,
 }
 
 /// What this node can answer for.
@@ -150,6 +154,20 @@ impl Reception {
     /// Whether the member `id` said last that it must not be made leader.
     pub fn is_draining(&self, id: u64) -> bool {
         self.peers().get(&id).is_some_and(|peer| peer.draining)
+    }
+
+    /// Takes note that the member `id` answered a greeting.
+    pub(super) fn note_answer(&self, id: u64, draining: bool) {
+        let mut peers = self.peers();
+        let peer = peers.entry(id).or_default();
+        peer.draining = draining;
+        peer.heard = Some(Instant::now());
+    }
+
+    /// How long ago the member `id` answered a greeting; `None` if it never did.
+    pub(super) fn silent_for(&self, id: u64) -> Option<Duration> {
+        let heard = self.peers().get(&id)?.heard?;
+        Some(heard.elapsed())
     }
 
     /// Takes note of what the member `id` said.
@@ -377,6 +395,13 @@ impl Reception {
             }
             Some((ToPeer::Newest, _)) => {
                 return Ok(member.transfer.serve_newest(&mut sender).await?);
+            }
+            Some((ToPeer::Compare { index }, _)) => {
+                let digests = member.replica.digests_at(index).await;
+                FromPeer::Compared {
+                    applied: digests.applied.map(|(_, digest)| digest),
+                    sealed: digests.sealed,
+                }
             }
             Some((ToPeer::ReadIndex { assurance }, _)) => read_index(&member.group, assurance)
                 .await

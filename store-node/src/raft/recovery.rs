@@ -192,6 +192,20 @@ pub enum OpenLogError {
     Thread(#[source] std::io::Error),
 }
 
+impl OpenLogError {
+    /// Whether what is on the disk is not what was written.
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Segments(error) => matches!(
+                error,
+                OpenError::Corrupt { .. } | OpenError::Missing { .. } | OpenError::Visit { .. }
+            ),
+            Self::Contradiction(_) | Self::Base(_) => true,
+            Self::Thread(_) => false,
+        }
+    }
+}
+
 /// Records that contradict each other: part of the log is missing, or was written wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the consensus log contradicts itself: {reason}")]

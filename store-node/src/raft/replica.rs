@@ -21,6 +21,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    consistency::Comparisons,
     log_store::LogStore,
     message::{Assurance, FromPeer},
     network::Network,
@@ -31,7 +32,8 @@ use super::{
     types::{Address, Group, LogId},
 };
 use crate::{
-    archive::Archive, fair_share::FairShare, segments::manifest::SegmentEntry, state::State,
+    archive::Archive, command, fair_share::FairShare, segments::manifest::SegmentEntry,
+    state::State,
 };
 
 /// How long to wait before asking again who leads.
@@ -63,7 +65,25 @@ pub(super) struct Shared {
     /// Held while the membership is being changed from this node.
     pub(super) changing: tokio::sync::Mutex<()>,
     pub(super) fresh: watch::Sender<Option<Instant>>,
+    pub(super) comparisons: Comparisons,
     pub(super) started: Instant,
+}
+
+/// What a command is for: what makes room is still taken when there is little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Readings,
+    Upkeep,
+}
+
+impl Use {
+    fn of(payload: &Bytes) -> Self {
+        if command::is_of_upkeep(payload) {
+            Self::Upkeep
+        } else {
+            Self::Readings
+        }
+    }
 }
 
 /// Why a position was not reached.
@@ -106,15 +126,15 @@ impl Replica {
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
-        let entered = self.ready_to_propose().and_then(|()| {
+        let entered = self.ready_to_propose(Use::of(&payload)).and_then(|()| {
             let reservation = self.shared.proposals.reserve_own(payload.len())?;
             self.shared.proposals.enter(reservation, payload)
         });
         self.settle(entered)
     }
 
-    /// Waits for permits for a command of `bytes` bytes that `name` (a peer's role and name) sends:
-    /// the pressure that slows producers down, each according to what it has under way.
+    /// Waits for permits for readings of `bytes` bytes that `name` (a peer's role and name) sends: the
+    /// pressure that slows producers down, each according to what it has under way.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
@@ -122,8 +142,21 @@ impl Replica {
     /// # Errors
     /// [`ProposeError::Overloaded`] when too much waits, and this name has most of it.
     pub async fn reserve(&self, name: &str, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose()?;
+        self.ready_to_propose(Use::Readings)?;
         self.shared.proposals.reserve(name, bytes).await
+    }
+
+    /// Waits for permits for a command, as [`reserve`](Self::reserve).
+    ///
+    /// # Cancel safety
+    /// Safe: the place in the line is lost.
+    pub async fn reserve_for(
+        &self,
+        name: &str,
+        payload: &Bytes,
+    ) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose(Use::of(payload))?;
+        self.shared.proposals.reserve(name, payload.len()).await
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.
@@ -133,7 +166,7 @@ impl Replica {
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
         let entered = self
-            .ready_to_propose()
+            .ready_to_propose(Use::of(&payload))
             .and_then(|()| self.shared.proposals.enter(reservation, payload));
         self.settle(entered)
     }
@@ -151,7 +184,7 @@ impl Replica {
     }
 
     /// Refuses what the library would refuse later, and what it knows nothing of.
-    fn ready_to_propose(&self) -> Result<(), ProposeError> {
+    fn ready_to_propose(&self, purpose: Use) -> Result<(), ProposeError> {
         if self.is_draining() {
             return Err(ProposeError::Draining);
         }
@@ -160,10 +193,15 @@ impl Replica {
                 leader: self.leader(),
             });
         }
-        match self.shared.space.room() {
-            Room::Plenty => Ok(()),
-            Room::Low | Room::Exhausted => Err(ProposeError::NoSpace),
+        match (self.shared.space.room(), purpose) {
+            (Room::Plenty, _) | (Room::Low, Use::Upkeep) => Ok(()),
+            (Room::Low, Use::Readings) | (Room::Exhausted, _) => Err(ProposeError::NoSpace),
         }
+    }
+
+    /// Whether this node's disk has room for so many bytes more that stay.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.shared.space.has_room_for(bytes)
     }
 
     /// This node's id.

@@ -1,9 +1,13 @@
 //! Watches how much room the disk has left, so that a full disk is an answer and not a failure.
 //!
-//! Two thresholds, both far above zero: below the *reserve* the leader refuses new proposals, below
-//! half of it this node refuses entries from the leader as well. What is left is for votes, for
-//! what is in flight already, and for the log's bookkeeping, so that the node stays up and serves
-//! reads until somebody makes room.
+//! Thresholds far above zero, in parts of the *reserve*:
+//!
+//! - below it the leader takes no more readings, but still what makes room: deletes, sealing, compaction;
+//! - below half of it the leader takes nothing, and no node takes entries from the leader;
+//! - at a quarter of it the segments that are being written are given up ([`kept_of`]).
+//!
+//! What is left is for votes, for what is in flight already, and for the log's bookkeeping, so that
+//! the node stays up and serves reads until somebody makes room.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,9 +25,9 @@ use tracing::{error, info, warn};
 pub enum Room {
     /// Everything may be written.
     Plenty,
-    /// No new proposals.
+    /// No more readings.
     Low,
-    /// No entries from the leader either.
+    /// Nothing at all, and no entries from the leader either.
     Exhausted,
 }
 
@@ -39,6 +43,7 @@ struct Shared {
     dir: PathBuf,
     reserve_bytes: u64,
     room: AtomicU8,
+    free_bytes: AtomicU64,
     /// Bytes written since the last look.
     unseen_bytes: AtomicU64,
 }
@@ -51,6 +56,7 @@ impl Space {
             dir: dir.to_owned(),
             reserve_bytes,
             room: AtomicU8::new(Room::Plenty as u8),
+            free_bytes: AtomicU64::new(u64::MAX),
             unseen_bytes: AtomicU64::new(0),
         };
         let space = Self {
@@ -67,6 +73,16 @@ impl Space {
             1 => Room::Low,
             _ => Room::Exhausted,
         }
+    }
+
+    /// Bytes that may still be written to the disk, as of the last look.
+    pub fn free_bytes(&self) -> u64 {
+        self.shared.free_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes can be written for good without touching what sealing needs to go on.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.free_bytes() >= bytes.saturating_add(self.shared.reserve_bytes / 2)
     }
 
     /// Counts bytes that were written; looks again when they might have made a difference.
@@ -88,6 +104,7 @@ impl Space {
                 return;
             }
         };
+        shared.free_bytes.store(free, Ordering::Relaxed);
         let room = if free < shared.reserve_bytes / 2 {
             Room::Exhausted
         } else if free < shared.reserve_bytes {
@@ -103,13 +120,18 @@ impl Space {
         match room {
             Room::Plenty => info!(%dir, free, reserve, "there is space again: writes are taken"),
             Room::Low => {
-                error!(%dir, free, reserve, "the disk is nearly full: new writes are refused")
+                error!(%dir, free, reserve, "the disk is nearly full: new readings are refused with NO_SPACE")
             }
             Room::Exhausted => {
                 error!(%dir, free, reserve, "the disk is full: entries from the leader are refused too");
             }
         }
     }
+}
+
+/// What segments that are being written leave of the room for everything else.
+pub(crate) const fn kept_of(reserve_bytes: u64) -> u64 {
+    reserve_bytes / 4
 }
 
 #[cfg(test)]
@@ -132,6 +154,8 @@ mod tests {
         assert_eq!(space.room(), Room::Plenty, "nobody has looked");
         space.note_written(300);
         assert_eq!(space.room(), Room::Low);
+        assert_eq!(space.free_bytes(), 700);
+        assert!(space.has_room_for(300) && !space.has_room_for(301));
         file.write_all_at(&[1; 400], 300).expect("it fits");
         space.note_written(400);
         assert_eq!(space.room(), Room::Exhausted);

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     archive::Archive,
     segments::manifest::Manifest,
-    state::{Outcome, State},
+    state::{Outcome, State, trail::Footprint},
 };
 
 /// A snapshot with its position and membership.
@@ -66,16 +66,25 @@ impl Machine {
     pub fn apply(&mut self, entry: &Entry) -> Option<Outcome> {
         self.pass(entry);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let leader = &entry.log_id.leader_id;
+        let footprint = Footprint::of(entry.log_id.index, leader.term, leader.node_id);
         let payload = match &entry.payload {
-            Content::Blank => return None,
-            Content::Membership(members) => {
-                state.follow_members(&members.nodes().map(|(id, _)| *id).collect());
+            Content::Blank => {
+                state.leave(footprint, false);
                 return None;
             }
-            Content::Normal(payload) => payload,
+            Content::Membership(members) => {
+                let members = members.nodes().map(|(id, _)| *id).collect();
+                state.follow_members(&members);
+                state.leave(footprint.with_members(&members), false);
+                return None;
+            }
+            Content::Normal(payload) => &payload.0,
         };
-        let outcome = state.apply(entry.log_id.index, &payload.0);
-        if outcome == Outcome::Sealed {
+        let outcome = state.apply(entry.log_id.index, payload);
+        let is_seal = outcome == Outcome::Sealed;
+        state.leave(footprint.with_command(payload, &outcome), is_seal);
+        if is_seal {
             let place = Place {
                 id: entry.log_id,
                 members: self.members.clone(),

@@ -1,13 +1,17 @@
 //! What a replica says about itself, for `/status`, the query protocol and metrics.
 
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::{collections::BTreeMap, sync::PoisonError, time::Duration};
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use sensor_model::Timestamp;
 use store_wire::message::{DamagedSegment, Member, NodeStatus, PeerStatus, Role};
 
-use super::replica::Replica;
+use super::{replica::Replica, space::Room};
 use crate::{segments::library::Damage, state::State};
+
+/// A member that has not answered for so long cannot be reached, whatever its connection says: three
+/// greetings.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 
 impl Replica {
     /// How this node is.
@@ -58,6 +62,8 @@ impl Replica {
             series: summary.series,
             readings: summary.readings,
             disk_bytes: shared.store.bytes() + shared.archive.disk_bytes(),
+            disk_free_bytes: shared.space.free_bytes(),
+            disk_full: shared.space.room() != Room::Plenty,
             segments: sealed.segments,
             segment_bytes: sealed.segment_bytes,
             unsealed_bytes: sealed.unsealed_bytes,
@@ -71,13 +77,20 @@ impl Replica {
     }
 
     fn peer(&self, member: &Member, matched_index: Option<u64>, last: u64) -> PeerStatus {
-        let link = self.shared.network.links.get(member.id);
+        let shared = &self.shared;
+        let link = shared.network.links.get(member.id);
+        let silent = shared.reception.silent_for(member.id);
+        let compared = shared.comparisons.with(member.id);
         PeerStatus {
             id: member.id,
             address: member.address.clone(),
-            reachable: link.is_some_and(|link| link.is_connected()),
+            reachable: link.is_some_and(|link| link.is_connected())
+                && silent.is_none_or(|silent| silent <= SILENT_MAX),
             matched_index,
             lag_entries: matched_index.map(|matched| last.saturating_sub(matched)),
+            lag_bytes: matched_index.map(|matched| shared.store.bytes_after(matched)),
+            equal_at: compared.equal_at,
+            difference: compared.difference,
         }
     }
 }
@@ -111,6 +124,6 @@ fn damaged(damage: &Damage) -> DamagedSegment {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

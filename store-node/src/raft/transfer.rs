@@ -21,6 +21,7 @@ mod newest;
 mod offer;
 mod part;
 mod serve;
+mod throttle;
 
 use std::{
     fmt, io,
@@ -102,6 +103,7 @@ struct Shared {
     space: Space,
     /// Held by whoever fetches a file.
     fetching: Mutex<()>,
+    throttle: throttle::Throttle,
     answering: Semaphore,
     installs: install::Installs,
 }
@@ -147,13 +149,15 @@ pub enum FetchError {
 }
 
 impl Transfer {
-    /// Moves segments of `shard`, which are in `segments`, over `network`.
+    /// Moves segments of `shard`, which are in `segments`, over `network`, fetching at most `rate` bytes a
+    /// second; 0 for as fast as they come.
     pub fn new(
         shard: u32,
         disk: Arc<dyn Disk>,
         segments: Arc<dyn SegmentStore>,
         network: Network,
         space: Space,
+        rate: u64,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -163,6 +167,7 @@ impl Transfer {
                 network,
                 space,
                 fetching: Mutex::new(()),
+                throttle: throttle::Throttle::new(rate),
                 answering: Semaphore::new(ANSWERS_MAX),
                 installs: install::Installs::default(),
             }),

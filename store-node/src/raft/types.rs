@@ -157,6 +157,14 @@ impl OnFatal {
     pub fn report(&self, line: &str) {
         (self.0)(line);
     }
+
+    /// Reports a write or a sync that failed, `what` and of which file, and what is to be done.
+    pub(crate) fn report_disk(&self, what: &str) {
+        self.report(&format!(
+            "{what}: the node stops, as what the disk holds is unknown; see what the system says of \
+             the disk (dmesg), then start the node again, or replace the disk and let the node join anew"
+        ));
+    }
 }
 
 impl fmt::Debug for OnFatal {

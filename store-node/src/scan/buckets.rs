@@ -158,24 +158,32 @@ fn statistics_of(columns: &Columns, from: usize, to: usize, order: Order) -> Sta
 type Summary = (Option<Value>, Option<Value>, Sum);
 
 fn of_floats(values: &[f64]) -> Summary {
-    let mut values = values.iter().copied();
-    let Some(start) = values.next() else {
+    let Some(start) = values.first().copied() else {
         return (None, None, Sum::None);
     };
-    let (min, max, sum) = values.fold((start, start, start), |(min, max, sum), value| {
-        let min = if value.total_cmp(&min).is_lt() {
-            value
-        } else {
-            min
-        };
-        let max = if value.total_cmp(&max).is_gt() {
-            value
-        } else {
-            max
-        };
-        (min, max, sum + value)
-    });
-    (Some(Value::F64(min)), Some(Value::F64(max)), Sum::F64(sum))
+    let (mut min, mut max) = (rank(start), rank(start));
+    for value in values {
+        min = min.min(rank(*value));
+        max = max.max(rank(*value));
+    }
+    let sum = values[1..].iter().fold(start, |sum, value| sum + value);
+    let of_rank = |rank| Some(Value::F64(from_rank(rank)));
+    (of_rank(min), of_rank(max), Sum::F64(sum))
+}
+
+/// A whole number that orders as [`f64::total_cmp`] does, without a branch.
+const fn rank(value: f64) -> i64 {
+    flipped(value.to_bits().cast_signed())
+}
+
+/// The float of a [`rank`].
+const fn from_rank(rank: i64) -> f64 {
+    f64::from_bits(flipped(rank).cast_unsigned())
+}
+
+/// All bits but the sign turned over where the sign is set; twice is as before.
+const fn flipped(bits: i64) -> i64 {
+    bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed()
 }
 
 fn of_integers(values: &[i64]) -> Summary {
@@ -204,7 +212,14 @@ mod tests {
     use super::*;
 
     fn values() -> impl Strategy<Value = Values> {
-        let float = prop_oneof![Just(0.0), Just(-0.0), (-50_i32..50).prop_map(f64::from)];
+        let small = (-50_i32..50).prop_map(f64::from);
+        let float = prop_oneof![
+            Just(0.0),
+            Just(-0.0),
+            Just(f64::MAX),
+            Just(f64::MIN_POSITIVE),
+            small
+        ];
         prop_oneof![
             proptest::collection::vec(float, 1..20).prop_map(Values::F64),
             proptest::collection::vec(any::<i64>(), 1..20).prop_map(Values::I64),
@@ -214,6 +229,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn ranks_order_as_floats_do_and_give_them_back(a in any::<f64>(), b in any::<f64>()) {
+            prop_assert_eq!(rank(a).cmp(&rank(b)), a.total_cmp(&b));
+            prop_assert_eq!(from_rank(rank(a)).to_bits(), a.to_bits());
+        }
+
         #[test]
         fn statistics_of_a_slice_are_those_of_its_readings(values in values()) {
             let times: Vec<i64> = (0..).take(values.len()).collect();

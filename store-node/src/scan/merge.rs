@@ -266,8 +266,8 @@ impl<'a> Sweep<'a> {
     fn open(&mut self, waiting: Waiting) -> Result<(), ScanError> {
         self.limits.check_deadline()?;
         let masks: Vec<Mask> = self.masks_of(&waiting).copied().collect();
-        let mut columns = match waiting.source {
-            Source::Head(columns) => columns,
+        let (mut columns, is_sorted) = match waiting.source {
+            Source::Head(columns) => (columns, false),
             Source::Piece(piece) => {
                 let chunk = self.reader.piece(&piece)?;
                 self.decode(&chunk)?
@@ -281,7 +281,9 @@ impl<'a> Sweep<'a> {
         for mask in masks {
             keep_times(&mut columns, |time| time < mask.first || mask.last < time);
         }
-        sort_keeping_later(&mut columns);
+        if !is_sorted {
+            sort_keeping_later(&mut columns);
+        }
         let (from, to) = columns.bounds(self.range);
         if self.order == Order::Descending {
             reverse(&mut columns);
@@ -303,7 +305,8 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    fn decode(&mut self, chunk: &[u8]) -> Result<Columns, ScanError> {
+    /// The readings of a chunk, and whether their times are strictly ascending.
+    fn decode(&mut self, chunk: &[u8]) -> Result<(Columns, bool), ScanError> {
         let view = self.reader.view(chunk)?;
         let bytes_max = self.limits.decoded_bytes_max;
         if !self.open.is_empty() && self.open_bytes + view.decoded_len() > bytes_max {
@@ -319,7 +322,7 @@ impl<'a> Sweep<'a> {
         let mut columns = Columns::empty(view.kind());
         view.decode_into(&mut columns, &mut self.scratch)
             .map_err(|error| self.reader.damaged(error))?;
-        Ok(columns)
+        Ok((columns, view.is_sorted()))
     }
 
     /// Steps over readings at `key` in other pieces: they were committed earlier.

@@ -17,7 +17,7 @@ use crate::state::nodes::NodeRecord;
 /// What stands at the beginning of every manifest.
 const MAGIC: [u8; 8] = *b"TIDEMANI";
 /// The version of the format.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// Bytes before the body: magic, version, zeros, length of the body, BLAKE3 of the body.
 const HEADER_BYTES: usize = 56;
 /// What [`write_file_atomically`] puts behind the name of a file that it has not finished.
@@ -296,16 +296,24 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Writes it into `dir`, durably, and removes older ones.
+    /// Writes it into `dir`, durably, and removes older ones. Gives the hash that the file carries.
     ///
     /// # Errors
     /// [`ManifestError::Disk`]; it is stored all the same if only removing others failed, and may or
     /// may not be if it was a sync that failed. Otherwise the manifests there before are still there.
-    pub fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<(), ManifestError> {
+    pub fn store(&self, disk: &dyn Disk, dir: &Path) -> Result<SegmentHash, ManifestError> {
         disk.create_dir_all(dir).map_err(at(dir))?;
-        let path = dir.join(self.id().to_string());
-        write_file_atomically(disk, &path, &self.encode()).map_err(at(&path))?;
-        remove_others(disk, dir, Some(self.id()))
+        let (path, bytes) = (dir.join(self.id().to_string()), self.encode());
+        write_file_atomically(disk, &path, &bytes).map_err(at(&path))?;
+        remove_others(disk, dir, Some(self.id()))?;
+        Ok(Self::hash_in(&bytes))
+    }
+
+    /// The hash that encoded `bytes` carry, of all the rest of them.
+    pub(crate) fn hash_in(bytes: &[u8]) -> SegmentHash {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&bytes[24..HEADER_BYTES]);
+        SegmentHash(hash)
     }
 
     /// As [`load`](Self::load), and makes sure that what was loaded is found again after a power cut:
@@ -362,6 +370,17 @@ impl Manifest {
 }
 
 impl ManifestError {
+    /// Whether what is on the disk is not what was written.
+    pub const fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                source: NotAManifest::Damaged { .. },
+                ..
+            }
+        )
+    }
+
     /// The same as an error of the disk, of the same kind.
     pub(crate) fn into_io(self) -> std::io::Error {
         let kind = match &self {

@@ -16,6 +16,7 @@ use super::producers::Producers;
 use super::readings::SeriesReadings;
 use super::registry::Registry;
 use super::selection::{Selection, masks};
+use super::trail::Trail;
 use super::{Fresh, Outcome, State};
 use crate::command::Seal;
 use crate::segments::manifest::{
@@ -56,6 +57,7 @@ impl State {
             total: manifest.total,
             jobs_through: manifest.jobs_through,
             sealed_through: manifest.position.index,
+            trail: Trail::begun_at(manifest.position.index),
             tombstones: manifest.tombstones.clone(),
             retention: manifest.retention.clone(),
             ..Self::default()

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod histories;
 mod limits;
+mod once;
 mod reads;
 mod replica;
 mod script;

@@ -1,9 +1,13 @@
 //! Whole nodes in one process, over real QUIC on loopback and disks in memory.
 
+#[cfg(test)]
+mod consistency;
 mod formation;
 mod http;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod partitions;
 mod puppet;
 mod purging;
 mod replication;
@@ -11,6 +15,8 @@ mod replication;
 mod serving;
 mod snapshots;
 mod transfer;
+#[cfg(test)]
+mod wires;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,6 +69,8 @@ struct Cluster {
     identities: TempDir,
     own_loopback: Ipv4Addr,
     members: BTreeMap<u64, String>,
+    /// Where members listen whose packets take another way than straight there.
+    behind: BTreeMap<u64, SocketAddr>,
     /// Those of the members that come with `--join`.
     newcomers: BTreeSet<u64>,
     disks: BTreeMap<u64, FakeDisk>,
@@ -86,6 +94,7 @@ impl Cluster {
             identities,
             own_loopback: own_loopback(),
             members: BTreeMap::new(),
+            behind: BTreeMap::new(),
             newcomers: BTreeSet::new(),
             disks: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -142,7 +151,7 @@ impl Cluster {
         let mut config = Config {
             join: is_newcomer.then_some(to_ask),
             bootstrap: (!is_newcomer).then_some(founders),
-            listen: self.address(id),
+            listen: self.behind.get(&id).copied().unwrap_or(self.address(id)),
             segment_bytes_max: 1 << 20,
             tail_cache_bytes: 64 << 10,
             log_bytes_max: self.log_bytes_max,

@@ -29,6 +29,16 @@ pub(crate) struct Answer {
     totals: Totals,
 }
 
+impl Answer {
+    /// The rows, by series.
+    pub(crate) fn rows(&self) -> Vec<(String, Columns)> {
+        let of = |(path, columns, _): &(SeriesPath, Columns, Vec<Bucket>)| {
+            (path.to_string(), columns.clone())
+        };
+        self.series.iter().map(of).collect()
+    }
+}
+
 pub(crate) fn limits() -> Limits {
     Limits {
         rows_max: u64::MAX,

@@ -1,11 +1,13 @@
 //! A cluster for one test, and what the tests ask of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_cluster::{ClusterOptions, LocalCluster, Process, Programs};
+use local_cluster::{ClusterOptions, LocalCluster, Process, Programs, until};
 use tempfile::TempDir;
 
 /// How long an agent may take to have everything acknowledged.
@@ -24,10 +26,45 @@ pub(crate) struct TestCluster {
 
 impl TestCluster {
     pub(crate) fn start() -> Result<Self> {
+        Self::start_with(&ClusterOptions::default())
+    }
+
+    pub(crate) fn start_with(options: &ClusterOptions) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let cluster =
-            LocalCluster::start(&Programs::built()?, dir.path(), &ClusterOptions::default())?;
+        let cluster = LocalCluster::start(&Programs::built()?, dir.path(), options)?;
         Ok(Self { cluster, dir })
+    }
+
+    /// Waits until every job is done on every node, and all have the same segments, by their hashes;
+    /// there must be some.
+    pub(crate) fn same_segments(&self) -> Result<()> {
+        until("the same segments on every node", APPLY_TIMEOUT, || {
+            let mut same = None;
+            for node in self.cluster.nodes() {
+                let status = self.cluster.status(node.id)?;
+                let found = segments(&node.data)?;
+                let is_done = status["jobs_waiting"] == 0 && status["unsealed_bytes"] == 0;
+                ensure!(is_done && !found.is_empty(), "node {}: {status}", node.id);
+                let first = same.get_or_insert_with(|| found.clone());
+                ensure!(*first == found, "node {} differs", node.id);
+            }
+            Ok(Some(()))
+        })
+    }
+
+    /// Stops every node; each folder must be whole, every byte of it.
+    pub(crate) fn stop_and_verify(mut self) -> Result<()> {
+        let ids: Vec<u64> = self.cluster.nodes().iter().map(|node| node.id).collect();
+        for id in ids {
+            self.cluster.stop_node(id)?;
+        }
+        for node in self.cluster.nodes() {
+            let mut command = self.cluster.programs().command("store-node");
+            let found = run(command.args(["verify", "--data"]).arg(&node.data))?;
+            let said = String::from_utf8_lossy(&found.stdout);
+            ensure!(found.status.success(), "node {}: {said}", node.id);
+        }
+        Ok(())
     }
 
     /// Starts an agent with identity `device/NAME`, its stderr in `NAME.log`.
@@ -98,6 +135,21 @@ impl TestCluster {
             .as_u64()
             .context("no count of readings")
     }
+}
+
+/// The names of the segments in a data folder, which are hashes of what is in them.
+fn segments(data: &Path) -> Result<BTreeSet<OsString>> {
+    let mut found = BTreeSet::new();
+    for folder in std::fs::read_dir(data.join("shards/0/segments"))? {
+        let folder = folder?.path();
+        if folder.ends_with("incoming") || folder.ends_with("damaged") {
+            continue;
+        }
+        for segment in std::fs::read_dir(folder)? {
+            found.insert(segment?.file_name());
+        }
+    }
+    Ok(found)
 }
 
 /// Waits for an agent's end, which must be a success, and reads its JSON summary.

@@ -9,7 +9,7 @@ use clap::Args;
 use local_cluster::{ClusterOptions, LocalCluster, Process, Profile, Programs, workspace_root};
 use serde_json::Value;
 
-use crate::bench::disk;
+use crate::bench::{disk, ms};
 
 /// The light load is one batch each so often.
 const LIGHT_PAUSE: Duration = Duration::from_millis(50);
@@ -175,8 +175,4 @@ fn number(document: &Value, key: &str) -> Result<u64> {
     document[key]
         .as_u64()
         .with_context(|| format!("no {key} in {document}"))
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }

@@ -4,20 +4,18 @@
 //! connections as keep it busy, and a small producer's acknowledgements while nobody else sends.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use local_cluster::{
     ClusterOptions, LocalCluster, Process, Profile, Programs, Signal, workspace_root,
 };
 use serde_json::Value;
 
-/// The longest one step may take.
-const STEP_TIMEOUT: Duration = Duration::from_secs(900);
-/// How often memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+use super::load::{self, finish, millions, number};
+use super::nodes::print_memory;
+
 /// Connections that keep a cluster busy.
 const CAPACITY_CONNECTIONS: u32 = 4;
 
@@ -40,6 +38,9 @@ pub(crate) struct OverloadArguments {
     /// How many store nodes.
     #[arg(long, default_value_t = 3)]
     nodes: u64,
+    /// Bytes on their way to the log at a time, as for `store-node run`.
+    #[arg(long)]
+    in_flight_max: Option<String>,
     /// Measures debug builds: to try the measurement out.
     #[arg(long)]
     debug: bool,
@@ -64,27 +65,24 @@ pub(crate) fn run(arguments: &OverloadArguments) -> Result<()> {
         .prefix("bench-overload-")
         .tempdir_in(&base)
         .with_context(|| format!("cannot make a folder in {}", base.display()))?;
-    println!(
-        "command: cargo xtask bench overload --greedy {} --connections {} --readings {} --nodes {}{}",
-        arguments.greedy,
-        arguments.connections,
-        arguments.readings,
-        arguments.nodes,
-        if arguments.debug { " --debug" } else { "" },
-    );
+    let bytes = arguments.in_flight_max.iter();
     let options = ClusterOptions {
         nodes: arguments.nodes,
+        settings: bytes
+            .map(|bytes| ("TIDEMARK_IN_FLIGHT_MAX".to_owned(), bytes.clone()))
+            .collect(),
         ..ClusterOptions::default()
     };
     let bench = Measurement {
         cluster: LocalCluster::start(&programs, dir.path(), &options)?,
     };
-    bench.print_memory("idle", &bench.memory()?);
+    println!("{arguments:?}");
+    print_memory("idle", &bench.cluster)?;
     let capacity = bench.capacity(arguments)?;
     let alone = bench.alone(arguments.alone_seconds)?;
     bench.overloaded(arguments, capacity, &alone)?;
     if arguments.nodes > 2 {
-        bench.beside_a_stuck_follower(arguments)?;
+        bench.beside_a_stopped_follower(arguments)?;
     }
     bench.cluster.stop()
 }
@@ -93,29 +91,25 @@ struct Measurement {
     cluster: LocalCluster,
 }
 
-/// Resident memory of each node in bytes, by id.
-type Memory = Vec<(u64, u64)>;
-
 impl Measurement {
-    /// Readings a second that the cluster acknowledges when kept busy.
+    /// Millions of readings a second that the cluster acknowledges when kept busy.
     fn capacity(&self, arguments: &OverloadArguments) -> Result<f64> {
-        let mut load = self.load("capacity", arguments.readings, CAPACITY_CONNECTIONS)?;
-        let (summaries, peak) = self.watch(std::slice::from_mut(&mut load))?;
-        let rate = number(&summaries[0], "readings_per_second")?;
+        let load = self.load("capacity", arguments.readings, CAPACITY_CONNECTIONS)?;
+        let summary = finish(load)?;
         println!(
-            "capacity, {CAPACITY_CONNECTIONS} connections: {:.2} million readings/s; ack p50 {} ms",
-            rate / 1e6,
-            summaries[0]["ack_ms"]["p50"],
+            "capacity, {CAPACITY_CONNECTIONS} connections: {:.2} million readings/s; {}",
+            millions(&summary),
+            latencies(&summary),
         );
-        self.print_memory("at capacity, most", &peak);
-        Ok(rate)
+        print_memory("at capacity", &self.cluster)?;
+        Ok(millions(&summary))
     }
 
     /// A small producer's latencies while nobody else sends.
     fn alone(&self, seconds: u64) -> Result<Value> {
-        let mut small = self.small("small-alone", Some(seconds))?;
-        let (mut summaries, _) = self.watch(std::slice::from_mut(&mut small))?;
-        let summary = summaries.remove(0);
+        let duration = format!("{seconds}s");
+        let small = self.small("small-alone", &["--duration", &duration])?;
+        let summary = finish(small)?;
         println!("small producer alone: {}", latencies(&summary));
         Ok(summary)
     }
@@ -128,154 +122,93 @@ impl Measurement {
         alone: &Value,
     ) -> Result<()> {
         let each = arguments.readings / u64::from(arguments.greedy.max(1));
+        let small = self.small("small-beside", &[])?;
         let begun = Instant::now();
-        let mut small = self.small("small-beside", None)?;
-        let mut greedy = Vec::new();
-        for number in 1..=arguments.greedy {
-            greedy.push(self.load(&format!("greedy-{number}"), each, arguments.connections)?);
-        }
-        let (summaries, peak) = self.watch(&mut greedy)?;
+        let greedy = (1..=arguments.greedy)
+            .map(|number| self.load(&format!("greedy-{number}"), each, arguments.connections));
+        let greedy: Vec<Process> = greedy.collect::<Result<_>>()?;
+        let summaries: Vec<Value> = greedy.into_iter().map(finish).collect::<Result<_>>()?;
         let seconds = begun.elapsed().as_secs_f64();
         small.signal(Signal::TERM)?;
-        let small = summary_of(&mut small)?;
-        let mut acked = number(&small, "acked")?;
-        let mut reconnects = 0.0;
-        for summary in &summaries {
-            acked += number(summary, "acked")?;
-            reconnects += number(summary, "reconnects")?;
-        }
-        let goodput = acked / seconds;
+        let small = finish(small)?;
+        let acked: u64 = summaries
+            .iter()
+            .map(|summary| number(summary, "acked"))
+            .sum::<Result<u64>>()?;
+        #[expect(clippy::cast_precision_loss, reason = "for display")]
+        let goodput = acked as f64 / seconds / 1e6;
         println!(
-            "{} greedy producers with {} connections each, and a small one: {:.2} million readings/s; goodput / capacity {:.2}",
+            "{} greedy producers with {} connections each: {goodput:.2} million readings/s; goodput / capacity {:.2}",
             arguments.greedy,
             arguments.connections,
-            goodput / 1e6,
             goodput / capacity,
         );
         for summary in &summaries {
-            println!("a greedy producer: {}", latencies(summary));
+            let reconnects = number(summary, "reconnects")?;
+            println!(
+                "a greedy producer: {}; sent back {reconnects} times",
+                latencies(summary)
+            );
         }
-        println!("told to come back later: {reconnects} times");
         println!("small producer beside them: {}", latencies(&small));
-        let ratio = |key: &str| -> Result<f64> {
-            Ok(number(&small["ack_ms"], key)? / number(&alone["ack_ms"], key)?.max(0.001))
-        };
-        println!(
-            "small producer, beside / alone: p50 {:.1}, p99 {:.1}",
-            ratio("p50")?,
-            ratio("p99")?
-        );
-        self.print_memory("overloaded, most", &peak);
-        Ok(())
+        for quantile in ["p50", "p99"] {
+            let of = |summary: &Value| summary["ack_ms"][quantile].as_f64().unwrap_or_default();
+            let ratio = of(&small) / of(alone).max(0.001);
+            println!("small producer's {quantile}, beside them / alone: {ratio:.1}");
+        }
+        print_memory("overloaded", &self.cluster)
     }
 
-    /// The leader's memory while a follower has stopped and does not read.
-    fn beside_a_stuck_follower(&self, arguments: &OverloadArguments) -> Result<()> {
+    /// The leader's memory while a follower has stopped and reads nothing.
+    fn beside_a_stopped_follower(&self, arguments: &OverloadArguments) -> Result<()> {
         let leader = self.cluster.leader()?;
-        let stuck = self.cluster.nodes().iter().map(|node| node.id);
-        let stuck = stuck
-            .filter(|id| *id != leader)
-            .last()
-            .context("there is no follower")?;
-        self.cluster.signal(stuck, Signal::STOP)?;
-        let mut load = self.load("beside-stuck", arguments.readings, CAPACITY_CONNECTIONS)?;
-        let watched = self.watch(std::slice::from_mut(&mut load));
-        self.cluster.signal(stuck, Signal::CONT)?;
-        let (summaries, peak) = watched?;
+        let followers = self.cluster.nodes().iter().map(|node| node.id);
+        let stopped = followers.filter(|id| *id != leader).last();
+        let stopped = stopped.context("there is no follower")?;
+        self.cluster.signal(stopped, Signal::STOP)?;
+        let loaded = self
+            .load("beside-stopped", arguments.readings, CAPACITY_CONNECTIONS)
+            .and_then(finish);
+        self.cluster.signal(stopped, Signal::CONT)?;
         println!(
-            "with node {stuck} stopped and leader {leader}: {:.2} million readings/s",
-            number(&summaries[0], "readings_per_second")? / 1e6
+            "with node {stopped} stopped and node {leader} leading: {:.2} million readings/s",
+            millions(&loaded?)
         );
-        self.print_memory("beside a stopped follower, most", &peak);
-        Ok(())
+        print_memory("beside a stopped follower", &self.cluster)
     }
 
     fn load(&self, name: &str, readings: u64, connections: u32) -> Result<Process> {
-        let mut command = self.cluster.client("sensor-sim", "device", name)?;
-        command
-            .args(["load", "--devices", "100", "--metrics", "10"])
-            .args(["--readings", &readings.to_string()])
-            .args(["--connections", &connections.to_string(), "--json"]);
-        self.start(name, command)
+        let (readings, connections) = (readings.to_string(), connections.to_string());
+        let arguments = [
+            "load",
+            "--devices",
+            "100",
+            "--metrics",
+            "10",
+            "--readings",
+            &readings,
+            "--connections",
+            &connections,
+        ];
+        load::start(&self.cluster, name, &arguments)
     }
 
-    fn small(&self, name: &str, seconds: Option<u64>) -> Result<Process> {
-        let mut command = self.cluster.client("sensor-sim", "device", name)?;
-        command
-            .args(["--source", "plant", "--devices", "5", "--rate", "20"])
-            .args(["--prefix", name, "--linger", "10ms", "--json"]);
-        if let Some(seconds) = seconds {
-            command.args(["--duration", &format!("{seconds}s")]);
-        }
-        self.start(name, command)
+    fn small(&self, name: &str, more: &[&str]) -> Result<Process> {
+        let mut arguments = vec![
+            "--source",
+            "plant",
+            "--devices",
+            "5",
+            "--rate",
+            "20",
+            "--prefix",
+            name,
+            "--linger",
+            "10ms",
+        ];
+        arguments.extend(more);
+        load::start(&self.cluster, name, &arguments)
     }
-
-    fn start(&self, name: &str, command: Command) -> Result<Process> {
-        let log = self.cluster.dir().join(format!("{name}.log"));
-        Process::start(name, command, &log)
-    }
-
-    /// Waits for all of these, and gives what they say and the most memory that each node had.
-    fn watch(&self, processes: &mut [Process]) -> Result<(Vec<Value>, Memory)> {
-        let mut peak = self.memory()?;
-        let begun = Instant::now();
-        loop {
-            let mut is_over = true;
-            for process in processes.iter_mut() {
-                is_over &= process.exited()?.is_some();
-            }
-            for ((_, most), (_, now)) in peak.iter_mut().zip(self.memory()?) {
-                *most = (*most).max(now);
-            }
-            if is_over {
-                break;
-            }
-            if begun.elapsed() > STEP_TIMEOUT {
-                bail!("it takes longer than {STEP_TIMEOUT:?}");
-            }
-            std::thread::sleep(LOOK_EVERY);
-        }
-        let summaries = processes.iter_mut().map(summary_of);
-        Ok((summaries.collect::<Result<_>>()?, peak))
-    }
-
-    fn memory(&self) -> Result<Memory> {
-        let nodes = self.cluster.nodes().iter();
-        let running = nodes.filter_map(|node| Some((node.id, node.pid()?)));
-        running
-            .map(|(id, pid)| Ok((id, resident_bytes(pid)?)))
-            .collect()
-    }
-
-    fn print_memory(&self, when: &str, memory: &Memory) {
-        let leader = self.cluster.leader().ok();
-        let each = memory.iter().map(|(id, bytes)| {
-            let role = if leader == Some(*id) { " (leader)" } else { "" };
-            format!("node {id}{role} {} MiB", bytes >> 20)
-        });
-        println!("memory {when}: {}", each.collect::<Vec<_>>().join(", "));
-    }
-}
-
-fn summary_of(process: &mut Process) -> Result<Value> {
-    let name = process.name().to_owned();
-    let (status, lines) = process.wait(STEP_TIMEOUT)?;
-    if !status.success() {
-        bail!("{name} ended with {status}\n{}", process.log_tail());
-    }
-    let line = lines
-        .last()
-        .with_context(|| format!("{name} printed no summary"))?;
-    serde_json::from_str(line).with_context(|| format!("{name} printed {line:?}"))
-}
-
-fn resident_bytes(pid: u32) -> Result<u64> {
-    let file = format!("/proc/{pid}/status");
-    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
-    let kib: u64 = kib.with_context(|| format!("{file} says nothing of VmRSS"))?;
-    Ok(kib << 10)
 }
 
 fn latencies(summary: &Value) -> String {
@@ -284,10 +217,4 @@ fn latencies(summary: &Value) -> String {
         "{} readings acknowledged, ack p50 {} ms, p99 {} ms, most {} ms",
         summary["acked"], ack["p50"], ack["p99"], ack["max"]
     )
-}
-
-fn number(document: &Value, key: &str) -> Result<f64> {
-    document[key]
-        .as_f64()
-        .with_context(|| format!("no {key} in {document}"))
 }

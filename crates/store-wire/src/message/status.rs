@@ -58,6 +58,24 @@ pub struct PeerStatus {
     pub matched_index: Option<u64>,
     /// How many entries it lacks; known on the leader only.
     pub lag_entries: Option<u64>,
+    /// How many bytes of the leader's log those are; known on the leader only.
+    #[serde(default)]
+    pub lag_bytes: Option<u64>,
+    /// The last position at which what both had applied was compared and the same.
+    #[serde(default)]
+    pub equal_at: Option<u64>,
+    /// That what both have made of the log is not the same.
+    #[serde(default)]
+    pub difference: Option<Difference>,
+}
+
+/// What two replicas differ in that should be the same: one of them is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// The position at which it was found.
+    pub position: u64,
+    /// What differs there.
+    pub what: String,
 }
 
 /// What the replicated state knows of one producer.
@@ -130,6 +148,13 @@ pub struct NodeStatus {
     pub readings: u64,
     /// Bytes on its disk: log, segments and manifests.
     pub disk_bytes: u64,
+    /// Bytes that may still be written to that disk, its reserve included.
+    #[serde(default)]
+    pub disk_free_bytes: u64,
+    /// Whether the disk is full: with less than the reserve free, readings are refused with `NO_SPACE`
+    /// while this node leads.
+    #[serde(default)]
+    pub disk_full: bool,
     /// How many sealed segments it serves.
     #[serde(default)]
     pub segments: u64,

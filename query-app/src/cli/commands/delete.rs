@@ -3,8 +3,10 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
+use store_wire::message::ErrorCode;
 
 use crate::cli::{CommandError, Context};
+use crate::client::upkeep::Doomed;
 use crate::failure::UsageError;
 use crate::format::committed::committed;
 use crate::question::upkeep::DeleteQuestion;
@@ -66,25 +68,36 @@ impl DeleteArgs {
 
 pub(crate) async fn run(command: DeleteCommand, context: Context<'_>) -> Result<(), CommandError> {
     let DeleteQuestion { pattern, range } = command.question;
-    let doomed = context
-        .client
-        .doomed(&pattern, range, &context.terms)
-        .await?;
-    context.output.note(&format!(
-        "{} readings of {} series that match {pattern}, from {} to {}",
-        doomed.readings, doomed.series, range.from, range.to
-    ));
-    if matches!(command.consent, Consent::Asked)
-        && !context.output.confirmed("delete them?").await?
-    {
+    let (client, terms) = (context.client, &context.terms);
+    let doomed = match (
+        client.doomed(&pattern, range, terms).await,
+        &command.consent,
+    ) {
+        // It is meant, however much it is.
+        (Err(failure), Consent::Given) if failure.code == ErrorCode::Timeout => {
+            let note = format!("note: what goes was not counted: {failure}");
+            context.output.note(&note);
+            None
+        }
+        (doomed, _) => Some(doomed?),
+    };
+    if let Some(Doomed { series, readings }) = doomed {
+        context.output.note(&format!(
+            "{readings} readings of {series} series that match {pattern}, from {} to {}",
+            range.from, range.to
+        ));
+    }
+    let is_meant = match command.consent {
+        Consent::Given => true,
+        Consent::Asked => context.output.confirmed("delete them?").await?,
+    };
+    if !is_meant {
         return Err(CommandError::Other(anyhow::anyhow!("nothing was deleted")));
     }
-    let token = context
-        .client
-        .delete(&pattern, range, &context.terms)
-        .await?;
-    let counts = [("series", doomed.series), ("readings", doomed.readings)];
-    context
-        .output
-        .write(&committed(token, &counts, context.format))
+    let token = client.delete(&pattern, range, terms).await?;
+    let counts =
+        doomed.map(|Doomed { series, readings }| [("series", series), ("readings", readings)]);
+    let counts = counts.as_ref().map_or(&[][..], |counts| counts);
+    let text = committed(token, counts, context.format);
+    context.output.write(&text)
 }

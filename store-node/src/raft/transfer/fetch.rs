@@ -117,6 +117,8 @@ impl Shared {
             offset += len;
             received.0.fetch_add(len, Ordering::Relaxed);
             metrics::counter!("tidemark_transfer_received_bytes_total").increment(len);
+            // The source is held back by the stream's window.
+            self.throttle.take(len).await;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::{
     serve::{Source, send_from},
 };
 use crate::{
-    archive::Archive,
+    archive::{Archive, Print},
     raft::{
         message::{FromPeer, ToPeer},
         network::{AskError, Client},
@@ -136,6 +136,49 @@ impl Transfer {
         let taken_over = taken_over.await;
         self.keep(Vec::new()).await;
         taken_over.map_err(NewestError::Archive)
+    }
+
+    /// Takes the segments of `peer`, which differ from those in `archive` although all else is the same.
+    /// Says whether it did.
+    ///
+    /// # Cancel safety
+    /// Safe: what has arrived is kept, and the segments are taken or not.
+    pub(in crate::raft) async fn adopt_segments(
+        &self,
+        peer: &Client,
+        print: &Print,
+        archive: &Arc<Archive>,
+    ) -> bool {
+        let adopted = async {
+            let Some(manifest) = self.newest(peer).await? else {
+                return Ok(false);
+            };
+            let is_meant = manifest.id() == print.id()
+                && Manifest::hash_in(&manifest.encode()) == print.hash
+                && archive.differs_in_segments(&manifest);
+            if !is_meant {
+                return Ok(false);
+            }
+            let _alone = self.shared.installs.alone.lock().await;
+            self.keep(manifest.segments.clone()).await;
+            let received = Received::default();
+            for entry in &self.missing(&manifest.segments).await {
+                let fetched = self.fetch_segment(std::slice::from_ref(peer), entry, &received);
+                fetched.await?;
+            }
+            let archive = Arc::clone(archive);
+            let adopt = move || archive.adopt_segments(&manifest).map_err(io::Error::other);
+            let adopted = blocking(adopt).await;
+            self.keep(Vec::new()).await;
+            adopted.map_err(NewestError::Archive)
+        };
+        match adopted.await {
+            Ok(adopted) => adopted,
+            Err(error) => {
+                debug!(peer = peer.target(), %error, "segments were not taken over");
+                false
+            }
+        }
     }
 
     /// A member's newest manifest; `None` if it has none.

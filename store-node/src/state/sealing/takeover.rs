@@ -8,6 +8,13 @@ use crate::state::State;
 use crate::state::generation::Job;
 
 impl State {
+    /// Puts the segments of `manifest` in the place of those that jobs made here. Gives what lives as
+    /// long as reads that began before.
+    pub fn replace_segments(&mut self, manifest: &Manifest) -> Arc<()> {
+        self.set_segments(manifest.segments.iter().cloned().map(Arc::new).collect());
+        std::mem::take(&mut self.hold)
+    }
+
     /// Jobs of commands up to this index are done.
     pub const fn jobs_through(&self) -> u64 {
         self.jobs_through

@@ -205,3 +205,65 @@ fn nothing_sealed_is_nothing_and_deleted_before_is_nothing_too() {
     assert!(replica.state().segments().is_empty());
     assert!(replica.state().tombstones().is_empty());
 }
+
+/// A replica on a disk of so many bytes more than what is on it, with something to seal.
+fn with_free(log: &Log, free: u64, keep_free: u64) -> Replica {
+    let replica = Replica::new().keeping_free(keep_free);
+    replica.catch_up(log);
+    let used = replica.disk.used_bytes();
+    replica.disk.set_capacity(Some(used + free));
+    replica
+}
+
+#[test]
+fn a_job_begins_with_the_room_that_is_kept_and_not_with_a_byte_less() {
+    let mut log = Log::opened();
+    append(&mut log, 0, 0..100);
+    log.seal(SEAL);
+    let free = 1 << 20;
+    with_free(&log, free, free).settle(&log).unwrap();
+    let replica = with_free(&log, free, free + 1);
+    let used = replica.disk.used_bytes();
+    let refused = replica.settle(&log).unwrap_err();
+    assert!(refused.is_no_space() && !refused.is_fatal(), "{refused}");
+    assert!(
+        refused.to_string().contains("1048576 bytes are free"),
+        "{refused}"
+    );
+    assert_eq!(replica.disk.used_bytes(), used);
+    replica.disk.set_capacity(None);
+    replica.settle(&log).unwrap();
+    check(&replica, &log);
+}
+
+#[test]
+fn a_job_that_takes_too_much_of_the_room_gives_all_of_it_back() {
+    let mut log = Log::opened();
+    // Texts that cannot be made smaller.
+    let text = |at: i64| {
+        let mut noise = at.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let letter = |_| {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            char::from(b' ' + u8::try_from(noise >> 58).unwrap())
+        };
+        (0..1_000).map(letter).collect()
+    };
+    for from in (0..2_400).step_by(200) {
+        let times: Vec<i64> = (from..from + 200).collect();
+        let values = Values::Text(times.iter().copied().map(text).collect());
+        log.append(None, vec![(3, Columns { times, values })]);
+    }
+    log.seal(SEAL);
+    let free = 8 << 20;
+    with_free(&log, free, 1 << 20).settle(&log).unwrap();
+    let replica = with_free(&log, free, free - (1 << 19));
+    let used = replica.disk.used_bytes();
+    let refused = replica.settle(&log).unwrap_err();
+    assert!(refused.is_no_space(), "{refused}");
+    assert_eq!(replica.disk.used_bytes(), used, "something is left of it");
+    replica.disk.set_capacity(None);
+    replica.settle(&log).unwrap();
+    check(&replica, &log);
+}

@@ -87,6 +87,14 @@ impl Replica {
         }
     }
 
+    /// Giving segments up once the disk has less than so many bytes free.
+    pub(super) fn keeping_free(self, bytes: u64) -> Self {
+        Self {
+            archive: self.archive.keeping_free(bytes),
+            ..self
+        }
+    }
+
     /// An empty one.
     pub(super) fn new() -> Self {
         Self::open(FakeDisk::new()).unwrap()

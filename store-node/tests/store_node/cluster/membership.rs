@@ -2,7 +2,7 @@
 
 mod joining;
 mod leading;
-mod load;
+pub(super) mod load;
 mod purged;
 mod removing;
 
@@ -24,13 +24,13 @@ use load::Load;
 
 impl Cluster {
     /// Gives a new node all it needs to join.
-    fn newcomer(&mut self, id: u64) {
+    pub(super) fn newcomer(&mut self, id: u64) {
         self.outfit(id);
         self.newcomers.insert(id);
     }
 
     /// Starts a new node, and waits until it votes and has caught up.
-    async fn join(&mut self, id: u64) {
+    pub(super) async fn join(&mut self, id: u64) {
         self.newcomer(id);
         self.start(id).await;
         self.ready(id).await;
@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     /// Asks whoever leads for a change, as often as the leader changes.
-    async fn change(&self, change: ClusterChange) -> Result<(), ChangeError> {
+    pub(super) async fn change(&self, change: ClusterChange) -> Result<(), ChangeError> {
         within(async {
             loop {
                 let leader = self.replica(self.leader().await);
@@ -86,7 +86,7 @@ impl Cluster {
     }
 
     /// Waits until every running node has applied exactly `readings`, and all are equal.
-    async fn all_have(&self, readings: u64) {
+    pub(super) async fn all_have(&self, readings: u64) {
         let contexts: Vec<_> = self.nodes.values().filter_map(Node::context).collect();
         until(|| {
             let all = contexts

@@ -195,7 +195,20 @@ async fn a_full_disk_refuses_writes_while_reads_go_on() {
     let refused = replica.propose(command::open_producer("device/a")).await;
     assert_eq!(refused.err(), Some(ProposeError::NoSpace));
     assert_eq!(known_epoch(&replica, "device/a"), Some(1));
+    assert!(replica.status().disk_full);
+
+    // What makes room is taken, as long as there is some.
+    let all = sensor_model::Pattern::everything();
+    let delete = command::delete(&all, sensor_model::TimeRange::EVERYTHING);
+    within(replica.propose(delete.clone()))
+        .await
+        .expect("there is room for a delete");
+    disk.set_capacity(Some(disk.used_bytes() + (100 << 20)));
+    until(|| (replica.status().disk_free_bytes < 128 << 20).then_some(())).await;
+    let refused = replica.propose(delete).await;
+    assert_eq!(refused.err(), Some(ProposeError::NoSpace));
     disk.set_capacity(None);
     until(|| (replica.load() == store_wire::message::Load::Active).then_some(())).await;
+    assert!(!replica.status().disk_full);
     assert_eq!(epoch(&cluster.open_producer("device/a").await), 2);
 }

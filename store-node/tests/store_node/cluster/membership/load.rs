@@ -29,7 +29,7 @@ const BATCH_READINGS: u64 = 10;
 
 /// Writers at work. Each batch has its place in its writer's sequence, so that sending it again after
 /// an unknown outcome writes it once.
-pub(super) struct Load {
+pub(crate) struct Load {
     shared: Arc<Shared>,
     writers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
@@ -42,7 +42,7 @@ struct Shared {
 
 impl Load {
     /// Begins to write to whoever leads of the running nodes.
-    pub(super) fn begin(cluster: &Cluster) -> Self {
+    pub(crate) fn begin(cluster: &Cluster) -> Self {
         let shared = Arc::new(Shared {
             replicas: Mutex::default(),
             acknowledged: AtomicU64::new(0),
@@ -62,20 +62,20 @@ impl Load {
     }
 
     /// Writes to the nodes that run now, and to no other.
-    pub(super) fn knows(&self, cluster: &Cluster) {
+    pub(crate) fn knows(&self, cluster: &Cluster) {
         let running = cluster.nodes.iter();
         let replicas = running.filter_map(|(id, node)| Some((*id, node.replica()?)));
         *self.shared.replicas.lock().unwrap() = replicas.collect();
     }
 
     /// Waits until `more` batches are acknowledged from now on.
-    pub(super) async fn goes_on(&self, more: u64) {
+    pub(crate) async fn goes_on(&self, more: u64) {
         let goal = self.acknowledged() + more;
         until(|| (self.acknowledged() >= goal).then_some(())).await;
     }
 
     /// Ends writing. Returns how many readings were acknowledged; there are no others.
-    pub(super) async fn end(self) -> u64 {
+    pub(crate) async fn end(self) -> u64 {
         self.stop.cancel();
         for writer in self.writers {
             writer.await.unwrap();

@@ -1,5 +1,6 @@
 //! Damage of segments: found, never served, repaired from another member.
 
+use std::path::Path;
 use std::time::Duration;
 
 use store_node::command;
@@ -206,4 +207,39 @@ async fn a_job_whose_input_nobody_has_any_more_is_taken_over_from_the_others() {
     // It goes on as before: jobs are done again by itself.
     operator.write(&cluster, &[("line/f", &floats(0..1))]).await;
     cluster.sealed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_in_the_log_is_sealed_by_the_others() {
+    let cluster = Cluster::adjusted(3, no_scrub).await;
+    let operator = Client::operator(&cluster);
+    let noise = (0..60_000_i64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()));
+    let truth = Columns {
+        times: (0..60_000).collect(),
+        values: Values::I64(noise.collect()),
+    };
+    let token = operator.write(&cluster, &[("line/f", &truth)]).await;
+    // Out of what is kept of the log in memory.
+    let token = operator
+        .write(&cluster, &[("line/g", &truth)])
+        .await
+        .max(token);
+    let ill = cluster.follower().await;
+    let fresh = Consistency::AtLeast(token);
+    operator.rows(&cluster, ill, "line/*", fresh).await.unwrap();
+    let log = Path::new("/data/log/0000000000000001.log");
+    let mut chunk = Vec::new();
+    column_codec::encode(&truth, &mut chunk).unwrap();
+    let middle = &chunk[chunk.len() / 2..][..64];
+    let written = cluster.bytes_of(ill, log).unwrap();
+    let at = written
+        .windows(64)
+        .position(|bytes| bytes == middle)
+        .unwrap();
+    cluster.disks[&ill].flip_bit(log, at, 0);
+    assert!(!assert_never_wrong(&cluster, &operator, ill, &truth).await);
+
+    // The job cannot be done there; what it comes to is the same.
+    cluster.sealed().await;
+    assert!(assert_never_wrong(&cluster, &operator, ill, &truth).await);
 }

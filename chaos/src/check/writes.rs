@@ -1,0 +1,78 @@
+//! The rules about leaders, about taking writes again, and about how nodes behave.
+
+use std::collections::BTreeMap;
+
+use super::known::Known;
+use super::{RECOVERY_MAX, Rule, Violation};
+use crate::history::{Event, Moment};
+
+/// Rules 1 and 3 where a leader says which batch it waits for; rules 11 and 12.
+pub(super) fn check(known: &Known, event: &Event, found: &mut Vec<Violation>) {
+    let violation = match event {
+        Event::Welcomed {
+            at,
+            producer,
+            node,
+            next,
+        } => welcome(known, *at, *producer, *node, *next),
+        Event::Recovered { since, at } => recovery(*since, *at),
+        Event::Misbehaved { at, text } => Some(Violation {
+            rule: Rule::Behaves,
+            text: format!("at {}: {text}", seconds(*at)),
+        }),
+        _ => None,
+    };
+    found.extend(violation);
+}
+
+fn welcome(known: &Known, at: Moment, producer: u32, node: u64, next: u64) -> Option<Violation> {
+    let (acked, sent) = (known.acked(producer, at), known.sent(producer, at));
+    let (rule, what) = if next <= acked {
+        (Rule::Kept, format!("{acked} were acknowledged"))
+    } else if next > sent + 1 {
+        (Rule::NotInvented, format!("{sent} were sent"))
+    } else {
+        return None;
+    };
+    let text = format!(
+        "at {} leader {node} waits for batch {next} of producer {producer}, of which {what}",
+        seconds(at)
+    );
+    Some(Violation { rule, text })
+}
+
+fn recovery(since: Moment, at: Option<Moment>) -> Option<Violation> {
+    let text = match at {
+        Some(at) if at.since(since) <= RECOVERY_MAX => return None,
+        Some(at) => format!("only after {:.1} s", at.since(since).as_secs_f64()),
+        None => "not at all in the time allowed".to_owned(),
+    };
+    Some(Violation {
+        rule: Rule::Recovers,
+        text: format!("mended at {}, writes were taken {text}", seconds(since)),
+    })
+}
+
+/// Rule 10.
+pub(super) fn check_leaders(events: &[Event], found: &mut Vec<Violation>) {
+    let mut leaders: BTreeMap<u64, u64> = BTreeMap::new();
+    for event in events {
+        let Event::Leads { at, node, term } = event else {
+            continue;
+        };
+        let leader = *leaders.entry(*term).or_insert(*node);
+        if leader != *node {
+            found.push(Violation {
+                rule: Rule::OneLeader,
+                text: format!(
+                    "at {} node {node} leads in term {term}, as node {leader} did",
+                    seconds(*at)
+                ),
+            });
+        }
+    }
+}
+
+fn seconds(at: Moment) -> String {
+    format!("{:.3} s", at.since(Moment(0)).as_secs_f64())
+}

@@ -1,0 +1,102 @@
+//! Watches the nodes from beside: who says that it leads in which term, into the history, and how each
+//! was last heard to be.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use local_cluster::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::history::{Event, Moment, Recorder};
+
+/// How often each node is looked at.
+const EVERY: Duration = Duration::from_millis(100);
+/// What was heard longer ago is not believed any more.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// How a node said that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Heard {
+    at: Moment,
+    term: u64,
+    leads: bool,
+}
+
+/// Watches nodes. Dropping it ends that.
+#[derive(Debug)]
+pub struct Watch {
+    recorder: Recorder,
+    heard: Arc<Mutex<BTreeMap<u64, Heard>>>,
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches nobody yet.
+    pub fn new(recorder: Recorder) -> Self {
+        Self {
+            recorder,
+            heard: Arc::default(),
+            stop: CancellationToken::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// Watches node `id`, whose status is at `http`, from now on, whether it runs or not.
+    pub fn add(&mut self, id: u64, http: &str) {
+        let (http, recorder) = (http.to_owned(), self.recorder.clone());
+        let (heard, stop) = (Arc::clone(&self.heard), self.stop.clone());
+        self.threads.push(thread::spawn(move || {
+            while !stop.is_cancelled() {
+                if let Some(now) = look(&http, &recorder) {
+                    let before = lock(&heard).insert(id, now);
+                    let is_news = before.is_none_or(|b| (b.term, b.leads) != (now.term, now.leads));
+                    if now.leads && is_news {
+                        let (at, node, term) = (now.at, id, now.term);
+                        recorder.note(Event::Leads { at, node, term });
+                    }
+                }
+                thread::sleep(EVERY);
+            }
+        }));
+    }
+
+    /// Who leads, going by what nodes said within the last second: of several the one with the
+    /// greatest term.
+    pub fn leader(&self) -> Option<u64> {
+        let now = self.recorder.now();
+        let heard = lock(&self.heard);
+        let leaders = heard
+            .iter()
+            .filter(|(_, heard)| heard.leads && now.since(heard.at) < BELIEVED);
+        leaders
+            .max_by_key(|(_, heard)| heard.term)
+            .map(|(id, _)| *id)
+    }
+}
+
+fn look(http: &str, recorder: &Recorder) -> Option<Heard> {
+    // Taken before, so that what is believed is never younger than it seems.
+    let at = recorder.now();
+    let status = json(http, "/status").ok()?;
+    Some(Heard {
+        at,
+        term: status["term"].as_u64()?,
+        leads: status["role"].as_str()? == "leader",
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}

@@ -25,6 +25,7 @@ use self::session::SessionEnd;
 use crate::board::Board;
 use crate::intake::Intake;
 use crate::outbox::{Outbox, OutboxError};
+use crate::spool::SetAsideError;
 
 /// How long the store may take to say welcome: a new epoch goes through its log, which may have to
 /// wait for an election.
@@ -62,6 +63,14 @@ pub enum CourierError {
     /// The store will never take what was sent.
     #[error("the store refuses this agent: {0}")]
     Refused(WireError),
+    /// The store will never take a batch, and there is no place to set it aside.
+    #[error("the store refuses a batch ({refusal}), and it stays in the spool: {reason}")]
+    NotSetAside {
+        /// What the store says.
+        refusal: WireError,
+        /// Why it cannot be set aside.
+        reason: SetAsideError,
+    },
     /// No node lets this agent in.
     #[error(transparent)]
     NotAdmitted(ConnectError),
@@ -103,7 +112,7 @@ pub struct Courier {
 enum Next {
     /// Go on at once.
     Now,
-    /// Wait as long as the store asked for.
+    /// Wait at least as long as the store asked for.
     After(Duration),
     /// Wait a little longer each time.
     Backoff,
@@ -149,13 +158,16 @@ impl Courier {
             };
             self.board.disconnected();
             let told = failure.to_string();
-            let next = self.judge(failure);
+            let next = match self.set_aside(&failure).await {
+                Some(next) => next,
+                None => self.judge(failure),
+            };
             if !matches!(next, Next::Now) {
                 self.remind(&target, &told);
             }
             match next {
                 Next::Now => debug!(%target, "{told}"),
-                Next::After(pause) => sleep(pause).await,
+                Next::After(pause) => sleep(self.backoff.spread(pause)).await,
                 Next::Backoff => sleep(self.backoff.next()).await,
                 Next::GiveUp(error) => return Err(error),
             }
@@ -213,6 +225,24 @@ impl Courier {
         self.backoff.reset();
         self.route.arrived(target);
         Ok(())
+    }
+
+    /// Takes a batch that the store can never take out of the way of the others, if one is the
+    /// reason of `failure`.
+    async fn set_aside(&mut self, failure: &SessionEnd) -> Option<Next> {
+        let SessionEnd::Ingest(IngestError::Failed(refusal)) = failure else {
+            return None;
+        };
+        let letter = self.outbox.dead_letter(refusal.batch?)?;
+        self.route.stay();
+        Some(match self.intake.set_aside(letter).await {
+            Ok(()) => Next::Backoff,
+            Err(SetAsideError::NoSpool) => return None,
+            Err(reason) => Next::GiveUp(CourierError::NotSetAside {
+                refusal: refusal.clone(),
+                reason,
+            }),
+        })
     }
 
     fn judge(&mut self, failure: SessionEnd) -> Next {

@@ -14,6 +14,7 @@
 
 pub mod buckets;
 pub mod catalogue;
+mod memory;
 pub mod merge;
 pub(crate) mod reader;
 pub mod rows;
@@ -36,6 +37,7 @@ use crate::state::{PayloadError, Payloads, State};
 
 use buckets::Buckets;
 use catalogue::matching;
+pub use memory::Memory;
 use merge::Sweep;
 use reader::Reader;
 use rows::Rows;
@@ -67,12 +69,14 @@ pub struct Source<'a> {
 }
 
 /// What one scan may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Most rows, or buckets, in all.
     pub rows_max: u64,
     /// Most bytes of decoded chunks at one moment, which overlap in time; one chunk is always allowed.
     pub decoded_bytes_max: usize,
+    /// What it shares with other scans for them; nothing when `None`.
+    pub memory: Option<Arc<Memory>>,
     /// When it must be done.
     pub deadline: Instant,
 }
@@ -133,6 +137,9 @@ pub enum ScanError {
         /// The bound.
         bytes_max: usize,
     },
+    /// All scans together hold as much decoded as they may.
+    #[error("reads hold all the memory there is for them: ask another node, or again later")]
+    Crowded,
     /// The time allowed ran out.
     #[error("the scan did not end in the time allowed: ask for less, or allow more")]
     Deadline,

@@ -12,6 +12,7 @@ pub mod duration;
 pub mod path;
 pub mod pattern;
 pub mod query;
+pub mod reserved;
 pub mod series;
 pub mod size;
 pub mod statistics;

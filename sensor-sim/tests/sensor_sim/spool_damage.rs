@@ -7,7 +7,9 @@ use bytes::Bytes;
 use segment_log::fake::FakeDisk;
 use segment_log::{Disk, read_file};
 use sensor_model::{Kind, SeriesDescription, SeriesPath};
-use sensor_sim::spool::{ClosedBatch, OpenError, Owner, Spool, SpoolOptions};
+use sensor_sim::spool::{
+    Acknowledged, ClosedBatch, OpenError, Owner, Purpose, Spool, SpoolOptions,
+};
 
 const DIR: &str = "/spool";
 
@@ -45,11 +47,17 @@ fn image() -> FakeDisk {
             bytes: vec![number; 60 + usize::from(number)].into(),
             readings: 3,
             position: Some(Bytes::copy_from_slice(&[number])),
+            purpose: Purpose::Readings,
         };
         spool.append(&batch).unwrap();
         spool.sync().unwrap();
     }
-    spool.acknowledge(1, 3).unwrap();
+    let acknowledged = Acknowledged {
+        through: 1,
+        readings: 3,
+        dropped: 0,
+    };
+    spool.acknowledge(acknowledged).unwrap();
     spool.close().unwrap();
     disk.restart()
 }

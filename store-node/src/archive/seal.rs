@@ -67,6 +67,7 @@ impl Archive {
         let limits = Limits {
             rows_max: u64::MAX,
             decoded_bytes_max: usize::MAX,
+            memory: None,
             deadline: Instant::now() + PATIENCE,
         };
         let reader = self.reader(id, series, payloads);

@@ -49,16 +49,20 @@ const GAUGES: &[Meaning] = &[
     ("tidemark_applied_index", Count, "Last position visible to reads"),
     ("tidemark_commit_index", Count, "Last position known to be committed"),
     ("tidemark_disk_bytes", Bytes, "Bytes of log, segments and manifests"),
+    ("tidemark_in_flight_bytes", Bytes, "Bytes of writes on their way to the log"),
     ("tidemark_is_leader", Count, "1 while this node leads"),
     ("tidemark_jobs_waiting", Count, "Jobs that wait: sealing, compacting, reclaiming"),
     ("tidemark_log_first_index", Count, "First position that the log holds"),
     ("tidemark_log_held_bytes", Bytes, "Bytes of the log"),
     ("tidemark_log_last_index", Count, "Last position that the log holds"),
+    ("tidemark_overloaded", Count, "1 while more is asked for than this node takes"),
     ("tidemark_peer_differs", Count, "1 while what the peer has made of the log is not the same: see the runbook"),
     ("tidemark_peer_lag_bytes", Bytes, "Bytes of the log that the peer lacks, as the leader knows it"),
     ("tidemark_peer_lag_entries", Count, "Entries that the peer lacks, as the leader knows it"),
     ("tidemark_peer_reachable", Count, "1 while the peer answers"),
     ("tidemark_readings", Count, "Readings applied, repeated timestamps counted each time"),
+    ("tidemark_reads", Count, "Reads that are being answered"),
+    ("tidemark_reads_waiting", Count, "Reads that wait for their turn"),
     ("tidemark_segment_bytes", Bytes, "Bytes of sealed segments"),
     ("tidemark_segments", Count, "Sealed segments"),
     ("tidemark_segments_damaged", Count, "Segments whose file here is known to be damaged"),
@@ -68,6 +72,7 @@ const GAUGES: &[Meaning] = &[
     ("tidemark_term", Count, "Current term"),
     ("tidemark_unsealed_bytes", Bytes, "Bytes of commands whose readings are not in segments yet"),
     ("tidemark_uptime_ms", Milliseconds, "Time since the node was started"),
+    ("tidemark_waiting_bytes", Bytes, "Bytes of writes that wait for their turn"),
 ];
 
 /// Times.

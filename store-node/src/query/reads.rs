@@ -17,6 +17,7 @@ use store_wire::message::{ErrorCode, Order, Response, SeriesInfo, WireError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::fair_share::Share;
 use crate::ingest::refusal::unexpected;
 use crate::node::Context;
 use crate::scan::{
@@ -31,6 +32,9 @@ const PARTS_MAX: usize = 4;
 const LIST_BYTES_MAX: usize = 96 * 1024;
 /// What one item of a list takes at most beside its texts, as CBOR with named fields.
 const ITEM_BYTES: usize = 192;
+
+/// When to ask again where reads hold all memory there is for them: they are over in moments.
+const CROWDED_RETRY_MS: u64 = 200;
 
 /// A read.
 pub(super) enum Read {
@@ -96,23 +100,29 @@ pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), W
 }
 
 /// Streams the answer to `read` until it is whole, the peer stops reading, or `deadline` passes.
+/// `permit` is given back when nothing of it is held any more.
 pub(super) async fn answer(
     sender: &mut FrameSender,
     read: Read,
     peer: &PeerIdentity,
     context: &Arc<Context>,
     deadline: Instant,
+    permit: Share,
 ) -> Result<(), Unanswered> {
     let freshness = freshness::now(&context.replica);
     sender
         .queue(&Response::Answer { freshness }, &[])
         .map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))?;
     let (parts, mut frames) = mpsc::channel(PARTS_MAX);
+    let permit = Arc::new(permit);
     let scan = {
+        let permit = Arc::clone(&permit);
         let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
         tokio::task::spawn_blocking(move || {
             let visible = |path: &SeriesPath| permissions.may_read(path);
-            find(&read, &context, &visible, deadline, &parts)
+            let found = find(&read, &context, &visible, deadline, &parts);
+            drop(permit);
+            found
         })
     };
     let gone = sender.stopped();
@@ -149,7 +159,7 @@ fn find(
     deadline: Instant,
     parts: &mpsc::Sender<Frame>,
 ) -> Result<Totals, ScanError> {
-    let limits = limits(deadline);
+    let limits = limits(context, deadline);
     let source = source(context);
     let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
     let mut listed = 0_u64;
@@ -191,10 +201,11 @@ fn find(
 }
 
 /// What one scan may take.
-pub(super) const fn limits(deadline: Instant) -> Limits {
+pub(super) fn limits(context: &Context, deadline: Instant) -> Limits {
     Limits {
         rows_max: ROWS_MAX,
         decoded_bytes_max: DECODED_BYTES_MAX,
+        memory: Some(Arc::clone(&context.read_memory)),
         deadline,
     }
 }
@@ -284,6 +295,7 @@ pub(super) fn wire_error(error: &ScanError) -> WireError {
         ScanError::UnknownSeries { .. } => ErrorCode::NotFound,
         ScanError::EmptyRange => ErrorCode::BadRequest,
         ScanError::TooManyRows { .. } | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
+        ScanError::Crowded => return WireError::overloaded(error.to_string(), CROWDED_RETRY_MS),
         ScanError::Deadline => ErrorCode::Timeout,
         ScanError::Closed => ErrorCode::Internal,
         ScanError::Payload { .. } | ScanError::Chunk { .. } | ScanError::Segment { .. } => {

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use segment_log::fake::FakeDisk;
 use sensor_model::{Bucket, Columns, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp, Values};
 use store_node::scan::{
-    self, Limits, Part, RangeQuestion, ScanError, Source, Totals, rows::PART_BYTES_MAX,
+    self, Limits, Memory, Part, RangeQuestion, ScanError, Source, Totals, rows::PART_BYTES_MAX,
 };
 use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
@@ -43,6 +43,7 @@ pub(crate) fn limits() -> Limits {
     Limits {
         rows_max: u64::MAX,
         decoded_bytes_max: usize::MAX,
+        memory: None,
         deadline: Instant::now() + Duration::from_secs(60),
     }
 }
@@ -249,6 +250,25 @@ fn what_overlaps_is_bounded_and_what_follows_each_other_is_not() {
         matches!(refused, Err(ScanError::TooMuchOverlap { .. })),
         "{refused:?}"
     );
+}
+
+#[test]
+fn scans_that_hold_all_memory_together_make_others_come_again() {
+    let log = Log::with_chunks((0..50).map(|chunk| chunk..chunk + 1_000));
+    let state = RwLock::new(log.applied());
+    let within = |bytes| {
+        let memory = Memory::new(bytes);
+        let limits = Limits {
+            memory: Some(Arc::clone(&memory)),
+            ..limits()
+        };
+        let answer = ask_within(&state, &log, &everything(), &limits);
+        assert_eq!(memory.taken(), 0, "all is given back");
+        answer
+    };
+    assert_eq!(within(50 * 16_000).unwrap().totals.rows, 1_049);
+    let refused = within(40_000);
+    assert!(matches!(refused, Err(ScanError::Crowded)), "{refused:?}");
 }
 
 #[test]

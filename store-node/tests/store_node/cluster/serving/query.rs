@@ -318,3 +318,38 @@ async fn a_long_answer_comes_whole_and_one_that_is_not_read_holds_nothing_up() {
     let rows = operator.rows(&cluster, 1, "line/f", fresh).await.unwrap();
     assert_eq!(rows[0].1, floats(0..8 * 65_536));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_beyond_the_bound_wait_and_beyond_the_line_come_again() {
+    let cluster = one_node_with(|config| config.reads_max = 1).await;
+    let replica = cluster.replica(1);
+    let operator = Client::operator(&cluster);
+    let question = range("line/*", Consistency::Any);
+    let ask = |client| Client::ask(client, &cluster, 1, &question, Bytes::new());
+    let under_way = replica.reads().acquire("reader/other", 1).await.unwrap();
+    // One is under way; four for each may wait.
+    let mut four = std::pin::pin!(futures::future::join_all((0..4).map(|_| ask(&operator))));
+    let reads = replica.reads();
+    let waiting = |count| until(move || (reads.waiting() == count).then_some(()));
+    tokio::select! {
+        answers = &mut four => panic!("{answers:?} without a permit"),
+        () = waiting(4) => {}
+    }
+    let error = ask(&operator).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Overloaded);
+    assert!(
+        error.retry_after_ms.is_some_and(|millis| millis > 0),
+        "{error:?}"
+    );
+    // What tells how the node is is answered all the same, and says so.
+    assert_eq!(operator.status(&cluster, 1).await.load, Load::Overloaded);
+    // Who has none in the line gets a place in it, for the newest of who has most.
+    let mut page = std::pin::pin!(reads.acquire("reader/page", 1));
+    assert!(futures::poll!(&mut page).is_pending());
+    drop(under_way);
+    let (answers, page) = within(futures::future::join(four, async { page.await.is_ok() })).await;
+    assert!(page);
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(refused, 1, "{answers:?}");
+    until(|| (replica.load() == Load::Active).then_some(())).await;
+}

@@ -379,7 +379,7 @@ fn rule_11_writes_that_are_not_taken_again_in_time() {
 
 #[test]
 fn rule_12_an_acknowledgement_that_is_faster_than_a_sync() {
-    let slow = |took| {
+    let slow = |took: u64| {
         let at = ms(10_000);
         let takes = Event::SyncsTake { at, ms: 250 };
         broken(&[takes, sent(11_000, 0, 1), acked(11_000 + took, 0, 1, 5)])

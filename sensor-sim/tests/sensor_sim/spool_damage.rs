@@ -68,10 +68,11 @@ fn no_flipped_bit_changes_what_is_sent() {
     let (_, expected) = open(&image.restart()).unwrap();
     assert_eq!(expected.len(), 4);
     let (mut named, mut harmless) = (0, 0);
-    let names = image.list(Path::new(DIR)).unwrap();
+    let whole = image.restart();
+    let names = whole.list(Path::new(DIR)).unwrap();
     for name in names {
         let path: PathBuf = Path::new(DIR).join(&name);
-        let bytes = read_file(&image, &path).unwrap();
+        let bytes = read_file(&whole, &path).unwrap();
         let used = bytes
             .iter()
             .rposition(|byte| *byte != 0)

@@ -9,6 +9,8 @@
 mod known;
 mod reads;
 mod replicas;
+#[cfg(test)]
+mod tests;
 mod writes;
 
 use std::collections::BTreeMap;

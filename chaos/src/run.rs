@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use crate::check::{Violation, check};
 use crate::history::{Event, Recorder};
 use crate::network::Network;
-use crate::scenario::Scenario;
+use crate::scenario::{Machines, Scenario};
 use crate::stage::Stage;
 use crate::summary::Summary;
 use crate::survey;
@@ -36,6 +36,9 @@ const SETTINGS: [(&str, &str); 4] = [
     ("TIDEMARK_LOG_MAX", "1MiB"),
     ("TIDEMARK_DISK_RESERVE", "16MiB"),
 ];
+
+/// Bytes of a disk that can be filled: a run of a quarter of an hour fits.
+const SMALL_DISK_BYTES: u64 = 96 << 20;
 
 /// What a run is to be.
 #[derive(Debug, Clone)]
@@ -78,6 +81,8 @@ pub fn run(programs: &Programs, scenario: &Scenario, options: &RunOptions) -> Re
     let cluster_options = ClusterOptions {
         nodes,
         name: "chaos".to_owned(),
+        faults: scenario.machines == Machines::Faulty,
+        disk_bytes: (scenario.machines == Machines::Small).then_some(SMALL_DISK_BYTES),
         settings: SETTINGS
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),

@@ -1,7 +1,7 @@
 //! What a scenario acts on: the nodes and the network between them. Everything that it does is printed
 //! and taken down in the history.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::Output;
@@ -30,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long a node may take to end after SIGTERM: the contract's bound.
 const TERMINATION_MAX: Duration = Duration::from_secs(10);
 
+/// What a node says that ends for want of room.
+const NO_ROOM: &str = "the disk is full: no space to write";
+
 /// The nodes, the network, and the time that is left.
 #[derive(Debug)]
 pub struct Stage {
@@ -45,6 +48,8 @@ pub struct Stage {
     frozen: BTreeSet<u64>,
     /// Nodes that are no members any more.
     removed: BTreeSet<u64>,
+    /// Files that take the room of others, by the nodes on whose disks they are.
+    fillers: BTreeMap<u64, PathBuf>,
 }
 
 impl Stage {
@@ -78,6 +83,7 @@ impl Stage {
             interrupted,
             frozen: BTreeSet::new(),
             removed: BTreeSet::new(),
+            fillers: BTreeMap::new(),
         };
         stage.call_the_roll();
         Ok(stage)
@@ -291,6 +297,45 @@ impl Stage {
         Ok(())
     }
 
+    /// Puts so much else on the disk of a node that `free` bytes are left, or less.
+    ///
+    /// # Errors
+    /// When the node is not on a small disk, or the disk refuses.
+    pub fn fill(&mut self, id: u64, free: u64) -> Result<()> {
+        let left = self.cluster.node_mut(id)?.disk_mut()?.free_bytes()?;
+        self.tell(&format!(
+            "{free} of {left} free bytes are left on node {id}"
+        ));
+        let path = self.data(id)?.join("filler");
+        self.fillers.insert(id, path.clone());
+        let mut file = std::fs::File::create(&path)?;
+        let filling = std::io::copy(
+            &mut std::io::Read::take(std::io::repeat(1), left.saturating_sub(free)),
+            &mut file,
+        );
+        match filling {
+            // The node was faster.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
+            outcome => Ok(outcome.map(|_| ())?),
+        }
+    }
+
+    /// Takes away what [`fill`](Self::fill) put there, and starts nodes that ended for want of room.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn make_room(&mut self) -> Result<()> {
+        for (id, filler) in std::mem::take(&mut self.fillers) {
+            self.tell(&format!("there is room on node {id}"));
+            std::fs::remove_file(&filler)
+                .with_context(|| format!("cannot remove {}", filler.display()))?;
+            if self.cluster.node(id)?.pid().is_none() {
+                self.launch(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs `query-app` as the operator.
     ///
     /// # Errors
@@ -333,15 +378,23 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes down every node that ended by itself, and starts it again.
+    /// Takes down every node that ended by itself, and starts it again. Where another has filled the
+    /// disk up to the last byte, a node may end and say so.
     ///
     /// # Errors
     /// When the system cannot tell, or it cannot be started.
     pub fn notice_fallen(&mut self) -> Result<()> {
         while let Some(fallen) = self.cluster.fallen()? {
+            let id = fallen.id;
+            if self.fillers.contains_key(&id) && fallen.log_tail.contains(NO_ROOM) {
+                self.tell(&format!(
+                    "node {id} ended: there is no byte left on its disk"
+                ));
+                continue;
+            }
             self.recorder.misbehaved(&fallen.to_string());
-            if !self.removed.contains(&fallen.id) {
-                self.launch(fallen.id)?;
+            if !self.removed.contains(&id) {
+                self.launch(id)?;
             }
         }
         Ok(())
@@ -374,6 +427,12 @@ impl Stage {
     pub fn mend(&mut self) -> Result<()> {
         self.tell("mend everything");
         self.network.heal();
+        self.make_room()?;
+        for node in self.cluster.nodes() {
+            if let Ok(faults) = node.faults() {
+                faults.lift()?;
+            }
+        }
         for id in std::mem::take(&mut self.frozen) {
             self.thaw(id)?;
         }

@@ -19,6 +19,7 @@
 //! - `consensus.rs` starts all of it and stops it in order.
 
 mod admission;
+mod backlog;
 mod complaints;
 pub mod consensus;
 mod consistency;

@@ -145,6 +145,8 @@ impl Upkeep {
         let mut looked = None;
         loop {
             ticks.tick().await;
+            self.replica
+                .note_unsealed(read(&self.state).unsealed_bytes());
             if !self.replica.is_leader() {
                 fresh_since = None;
                 looked = None;

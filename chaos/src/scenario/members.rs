@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use local_cluster::until;
+use local_cluster::{text, until};
 use rand::RngExt;
 
 use crate::stage::Stage;
 
 /// How long a node that joins may take until it votes.
 const PROMOTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a wiped node may take to find out that it must not start.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a wiped node is given to find out that it must not start.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a node may take to say whether it is ready.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A node loses its disk. Under its old id it must not come back, however often it tries; it is removed,
 /// and joins under a new one.
@@ -37,26 +39,30 @@ pub(super) fn wiped(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Starts a wiped node under its old id, which must end by itself.
+/// Starts a wiped node under its old id. It must not come to serve anything: it ends by itself, or
+/// waits where nobody is left to tell it that it was wiped.
 fn refused(stage: &mut Stage, id: u64) -> Result<()> {
     stage.launch(id)?;
-    let mut fallen = None;
-    let waited = until("the end of a wiped node", REFUSAL_TIMEOUT, || {
-        fallen = stage.cluster_mut().fallen()?;
-        Ok(fallen.is_some().then_some(()))
+    let http = stage.cluster().node(id)?.http.clone();
+    let mut serves = false;
+    let ended = until("the end of a wiped node", REFUSAL_TIMEOUT, || {
+        let ready = text(&http, "/readyz", HTTP_TIMEOUT);
+        serves = ready.is_ok_and(|(status, _)| status == 200);
+        let fallen = stage.cluster_mut().fallen()?;
+        Ok((fallen.is_some() || serves).then_some(fallen))
     });
-    match fallen {
-        Some(fallen) if fallen.id == id && !fallen.status.success() => {
+    match ended {
+        Ok(Some(fallen)) if fallen.id == id && !fallen.status.success() => {
             stage.tell(&format!("node {id} refuses to start without its disk"));
         }
-        Some(other) => stage.recorder().misbehaved(&other.to_string()),
-        None => {
-            let why = waited
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default();
-            let text = format!("node {id} was wiped and runs under its old id: {why}");
+        Ok(Some(other)) => stage.recorder().misbehaved(&other.to_string()),
+        Ok(None) => {
+            let text = format!("node {id} was wiped, and serves under its old id");
             stage.recorder().misbehaved(&text);
+            stage.kill(id)?;
+        }
+        Err(_) => {
+            stage.tell(&format!("node {id} waits without its disk"));
             stage.kill(id)?;
         }
     }

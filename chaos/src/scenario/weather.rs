@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use rand::RngExt;
 
 use crate::network::{Party, Weather};
 use crate::stage::Stage;
@@ -26,6 +27,9 @@ const NARROW: Weather = Weather {
     bytes_per_second: Some(24 * 1024),
 };
 
+/// What a sync takes longer on a slow disk.
+const SLOW_SYNC: Duration = Duration::from_millis(300);
+
 /// Between all nodes, and to clients, with pauses of fair weather.
 pub(super) fn loss(stage: &mut Stage) -> Result<()> {
     while !stage.is_over() {
@@ -46,18 +50,26 @@ pub(super) fn slow_follower(stage: &mut Stage) -> Result<()> {
         stage.expect_writes()?;
         let followers = stage.followers()?;
         let slow = stage.any(&followers)?;
-        stage.tell(&format!("node {slow} is far away, through a narrow link"));
-        for other in stage.members() {
-            if other != slow {
-                stage
-                    .network()
-                    .set_both(Party::Node(slow), Party::Node(other), NARROW);
+        let disk = stage.chance().random_range(0..3);
+        if disk > 0 {
+            stage.tell(&format!("every sync of node {slow} takes 300 ms"));
+            let faults = stage.cluster().node(slow)?.faults()?;
+            faults.delay_syncs(SLOW_SYNC)?;
+        }
+        if disk < 2 {
+            stage.tell(&format!("node {slow} is far away, through a narrow link"));
+            for other in stage.members() {
+                if other != slow {
+                    let (one, other) = (Party::Node(slow), Party::Node(other));
+                    stage.network().set_both(one, other, NARROW);
+                }
             }
         }
         stage.expect_writes()?;
         stage.wait(20.0..60.0)?;
         stage.tell("fair weather");
         stage.network().heal();
+        stage.cluster().node(slow)?.faults()?.lift()?;
         stage.wait(2.0..6.0)?;
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! A cluster of store nodes on this machine.
 
+mod node;
+
 use std::fmt;
-use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::faults::Faults;
 use crate::http::json;
 use crate::identities::Identities;
 use crate::process::{Process, Signal};
 use crate::programs::Programs;
-use crate::small_disk::SmallDisk;
 use crate::wait::until;
+
+pub use node::StoreNode;
+use node::ports;
 
 /// How long a node may take from its start to its ready line, on a loaded machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,7 +37,8 @@ pub struct ClusterOptions {
     pub name: String,
     /// Settings of every node, as environment variables: `("TIDEMARK_SEAL_BYTES", "1MiB")`.
     pub settings: Vec<(String, String)>,
-    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`].
+    /// Whether faults can be put on the nodes' disks and clocks: [`StoreNode::faults`]. Certificates
+    /// are then valid since yesterday.
     pub faults: bool,
     /// Puts each node on a [`SmallDisk`] of so many bytes.
     pub disk_bytes: Option<u64>,
@@ -61,35 +64,9 @@ pub struct LocalCluster {
     identities: Identities,
     dir: PathBuf,
     options: ClusterOptions,
+    /// The members it is formed of, and where they are reached.
+    founders: Vec<(u64, String)>,
     nodes: Vec<StoreNode>,
-}
-
-/// One store node, running or not.
-#[derive(Debug)]
-pub struct StoreNode {
-    /// Its id.
-    pub id: u64,
-    /// Where it takes QUIC connections, `HOST:PORT`.
-    pub quic: String,
-    /// Where others reach it, `HOST:PORT`: there, unless something stands in between.
-    pub advertised: String,
-    /// Where it serves health, status and metrics, `HOST:PORT`.
-    pub http: String,
-    /// Its data folder.
-    pub data: PathBuf,
-    origin: Origin,
-    faults: Option<Faults>,
-    disk: Option<SmallDisk>,
-    process: Option<Process>,
-}
-
-/// How a node comes to its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// It is one of those that form it.
-    Founder,
-    /// It joins the others.
-    Newcomer,
 }
 
 /// A node that ended by itself.
@@ -105,11 +82,12 @@ pub struct Fallen {
 
 impl fmt::Display for Fallen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "node {} ended with {}\n{}",
-            self.id, self.status, self.log_tail
-        )
+        let Self {
+            id,
+            status,
+            log_tail,
+        } = self;
+        write!(f, "node {id} ended with {status}\n{log_tail}")
     }
 }
 
@@ -130,32 +108,23 @@ impl LocalCluster {
     /// # Errors
     /// When a program is missing, or there are no ports.
     pub fn prepare(programs: &Programs, dir: &Path, options: &ClusterOptions) -> Result<Self> {
-        let identities = Identities::open(programs, &dir.join("identities"), &options.name)?;
-        let ports = ports(options.base_port, options.nodes)?;
-        let node = |(id, ports)| StoreNode::new(id, ports, dir, options, Origin::Founder);
+        let authority = dir.join("identities");
+        let identities = match options.faults {
+            true => Identities::open_yesterday(programs, &authority, &options.name)?,
+            false => Identities::open(programs, &authority, &options.name)?,
+        };
+        let nodes = (1..=options.nodes)
+            .zip(ports(options.base_port, options.nodes)?)
+            .map(|(id, ports)| StoreNode::new(id, ports, dir, options))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Self {
             programs: programs.clone(),
             identities,
             dir: dir.to_path_buf(),
             options: options.clone(),
-            nodes: (1..=options.nodes)
-                .zip(ports)
-                .map(node)
-                .collect::<Result<_>>()?,
+            founders: nodes.iter().map(|n| (n.id, n.quic.clone())).collect(),
+            nodes,
         })
-    }
-
-    /// Prepares one more node, under an id that was never used, that joins the others once it is
-    /// started; returns its id.
-    ///
-    /// # Errors
-    /// When there is no free port.
-    pub fn add_node(&mut self) -> Result<u64> {
-        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
-        let free = ports(None, 1)?.pop().context("no free port")?;
-        let node = StoreNode::new(id, free, &self.dir, &self.options, Origin::Newcomer)?;
-        self.nodes.push(node);
-        Ok(id)
     }
 
     /// Says where others reach node `id`: something at `address` brings it what it is sent there. To
@@ -165,6 +134,9 @@ impl LocalCluster {
     /// When there is no such node.
     pub fn advertise(&mut self, id: u64, address: &str) -> Result<()> {
         address.clone_into(&mut self.node_mut(id)?.advertised);
+        for founder in self.founders.iter_mut().filter(|founder| founder.0 == id) {
+            address.clone_into(&mut founder.1);
+        }
         Ok(())
     }
 
@@ -347,7 +319,25 @@ impl LocalCluster {
     /// When it does not become ready: with the end of its log.
     pub fn join(&mut self) -> Result<u64> {
         let id = self.add_node()?;
-        self.restart(id)?;
+        self.launch(id)?;
+        self.wait_ready(id)?;
+        Ok(id)
+    }
+
+    /// Prepares a further node, with a new id and an empty folder, that asks those that run now to let
+    /// it in once it is started. Gives its id.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn add_node(&mut self) -> Result<u64> {
+        let id = 1 + self.nodes.iter().map(|node| node.id).max().unwrap_or(0);
+        let free = ports(None, 1)?.first().copied().context("no free port")?;
+        let running = self.nodes.iter().filter(|node| node.process.is_some());
+        let joined: Vec<&str> = running.map(|node| node.advertised.as_str()).collect();
+        let joined = joined.join(",");
+        let mut node = StoreNode::new(id, free, &self.dir, &self.options)?;
+        node.joined = joined;
+        self.nodes.push(node);
         Ok(id)
     }
 
@@ -423,19 +413,14 @@ impl LocalCluster {
         ends.into_iter().collect()
     }
 
-    /// Starts node `id` again with the flags it had, and waits for nothing.
+    /// Starts node `id` with the flags it had, and waits for nothing.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn launch(&mut self, id: u64) -> Result<()> {
         let identity = self.identities.issue("node", &format!("node-{id}"), &[])?;
-        let others = self.nodes.iter().filter(|node| node.id != id);
-        let join: Vec<&str> = others.map(|node| node.advertised.as_str()).collect();
-        let join = join.join(",");
-        let founders = self.nodes.iter().filter(|n| n.origin == Origin::Founder);
-        let bootstrap: Vec<String> = founders
-            .map(|node| format!("{}={}", node.id, node.advertised))
-            .collect();
+        let founders = self.founders.iter();
+        let founders: Vec<String> = founders.map(|(id, at)| format!("{id}={at}")).collect();
         let log = self.dir.join(format!("node-{id}.log"));
         let mut command = self.programs.command("store-node");
         command.envs(self.options.settings.iter().cloned());
@@ -447,9 +432,9 @@ impl LocalCluster {
             .arg(identity)
             .args(["--listen", &node.quic, "--advertise", &node.advertised])
             .args(["--http", &node.http]);
-        match node.origin {
-            Origin::Founder => command.args(["--bootstrap", &bootstrap.join(",")]),
-            Origin::Newcomer => command.args(["--join", &join]),
+        match node.joined.as_str() {
+            "" => command.args(["--bootstrap", &founders.join(",")]),
+            members => command.args(["--join", members]),
         };
         if let Some(faults) = &node.faults {
             faults.attach(&mut command);
@@ -491,84 +476,4 @@ impl LocalCluster {
         let node = self.nodes.iter_mut().find(|node| node.id == id);
         node.with_context(|| format!("there is no node {id}"))
     }
-}
-
-impl StoreNode {
-    fn new(
-        id: u64,
-        (quic, http): (u16, u16),
-        dir: &Path,
-        options: &ClusterOptions,
-        origin: Origin,
-    ) -> Result<Self> {
-        let folder = dir.join(format!("node-{id}"));
-        let faults = options.faults.then(|| Faults::new(&folder)).transpose()?;
-        let disk = options
-            .disk_bytes
-            .map(|bytes| SmallDisk::mount(&folder, bytes))
-            .transpose()?;
-        let quic = format!("127.0.0.1:{quic}");
-        Ok(Self {
-            id,
-            advertised: quic.clone(),
-            quic,
-            http: format!("127.0.0.1:{http}"),
-            data: disk
-                .as_ref()
-                .map_or(folder, |disk| disk.path().to_path_buf()),
-            origin,
-            faults,
-            disk,
-            process: None,
-        })
-    }
-
-    /// Its process id, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
-    }
-
-    /// What can be broken of its disk and clock.
-    ///
-    /// # Errors
-    /// When the cluster was started without [`ClusterOptions::faults`].
-    pub fn faults(&self) -> Result<&Faults> {
-        self.faults
-            .as_ref()
-            .context("the cluster was started without faults")
-    }
-
-    /// The small disk it is on.
-    ///
-    /// # Errors
-    /// When the cluster was started without [`ClusterOptions::disk_bytes`].
-    pub fn disk_mut(&mut self) -> Result<&mut SmallDisk> {
-        self.disk
-            .as_mut()
-            .context("the cluster was started without small disks")
-    }
-}
-
-/// A QUIC and an HTTP port for each of `nodes`.
-fn ports(base: Option<u16>, nodes: u64) -> Result<Vec<(u16, u16)>> {
-    let count = u16::try_from(nodes).context("too many nodes")?;
-    if let Some(base) = base {
-        let pair = |n: u16| Some((base.checked_add(n)?, base.checked_add(100)?.checked_add(n)?));
-        let pairs: Option<Vec<_>> = (0..count).map(pair).collect();
-        return pairs.with_context(|| format!("ports from {base} on go beyond 65535"));
-    }
-    // Held until all are chosen, so that none is given twice.
-    let sockets: Vec<(UdpSocket, TcpListener)> = (0..count)
-        .map(|_| {
-            Ok((
-                UdpSocket::bind("127.0.0.1:0")?,
-                TcpListener::bind("127.0.0.1:0")?,
-            ))
-        })
-        .collect::<std::io::Result<_>>()
-        .context("no free port")?;
-    sockets
-        .iter()
-        .map(|(udp, tcp)| Ok((udp.local_addr()?.port(), tcp.local_addr()?.port())))
-        .collect()
 }

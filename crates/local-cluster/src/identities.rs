@@ -1,16 +1,23 @@
 //! The certificate authority and identities of a cluster on this machine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 
+use crate::faults::Faults;
 use crate::programs::Programs;
+
+/// How much earlier certificates are issued for programs whose clocks jump.
+const EARLIER_SECONDS: i64 = 86_400;
 
 /// A folder with a certificate authority and the identities it issued, each made once.
 #[derive(Debug, Clone)]
 pub struct Identities {
     programs: Programs,
     dir: PathBuf,
+    /// The clock of the authority, where it is not this machine's.
+    clock: Option<Arc<Faults>>,
 }
 
 impl Identities {
@@ -19,19 +26,38 @@ impl Identities {
     /// # Errors
     /// When `store-node ca init` fails; it has said why.
     pub fn open(programs: &Programs, dir: &Path, name: &str) -> Result<Self> {
-        let identities = Self {
+        Self {
             programs: programs.clone(),
             dir: dir.to_path_buf(),
-        };
-        if !identities.authority().exists() {
+            clock: None,
+        }
+        .with_authority(name)
+    }
+
+    /// As [`open`](Self::open), with certificates that are valid since yesterday, so that they still
+    /// are for a program whose clock is set back.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and when faults cannot be put on a program here.
+    pub fn open_yesterday(programs: &Programs, dir: &Path, name: &str) -> Result<Self> {
+        let clock = Faults::new(dir)?;
+        clock.jump_clock(-EARLIER_SECONDS)?;
+        Self {
+            programs: programs.clone(),
+            dir: dir.to_path_buf(),
+            clock: Some(Arc::new(clock)),
+        }
+        .with_authority(name)
+    }
+
+    fn with_authority(self, name: &str) -> Result<Self> {
+        if !self.authority().exists() {
+            let dir = &self.dir;
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}", dir.display()))?;
-            identities.ca(
-                &["init", "--cluster", name, "--out"],
-                &identities.authority(),
-            )?;
+            self.ca(&["init", "--cluster", name, "--out"], &self.authority())?;
         }
-        Ok(identities)
+        Ok(self)
     }
 
     /// The authority's folder.
@@ -61,6 +87,9 @@ impl Identities {
 
     fn ca(&self, args: &[&str], out: &Path) -> Result<()> {
         let mut command = self.programs.command("store-node");
+        if let Some(clock) = &self.clock {
+            clock.attach(&mut command);
+        }
         let output = command.arg("ca").args(args).arg(out).output();
         let output = output.with_context(|| {
             format!("cannot run {}", self.programs.path("store-node").display())

@@ -184,7 +184,8 @@ async fn a_refused_delete_deletes_nothing_and_says_why() {
     });
     let question = DeleteQuestion::parse(Some("plant/**"), Some("-1h"), Some("now"), NOW).unwrap();
     let client = cluster.client(mute.address());
-    let unanswered = client.doomed(&question.pattern, question.range, &Terms::default());
+    let terms = Terms::default();
+    let unanswered = client.doomed(&question.pattern, question.range, &terms);
     let unanswered = unanswered.await.unwrap_err();
     assert_eq!(unanswered.code, ErrorCode::Timeout);
     assert!(

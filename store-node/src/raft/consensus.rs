@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
 use super::{
+    backlog::Backlog,
     consistency::{self, Comparisons},
     freshness,
     network::Network,
@@ -147,6 +148,7 @@ impl Consensus {
                 network: parts.network,
                 reception: parts.reception.clone(),
                 space: parts.log.space.clone(),
+                backlog: Backlog::new(parts.policy.seal_bytes),
                 transfer: transfer.clone(),
                 archive: Arc::clone(&archive),
                 proposals,
@@ -164,7 +166,6 @@ impl Consensus {
             replica: replica.clone(),
             group: group.clone(),
             store: store.clone(),
-            space: parts.log.space,
             transfer,
         };
         parts.reception.enter(Stage::Running(Arc::new(member)));
@@ -277,7 +278,8 @@ fn config(cluster: &str) -> Config {
         election_timeout_max: 600,
         // A node that was away does not depose a leader that the others hear.
         enable_pre_vote: Some(true),
-        // A leader that has lost its quorum finds out, and steps down.
+        // A leader that has lost its quorum falls silent from time to time, so that those who hear it can
+        // elect one that has not.
         quorum_loss_probe_interval: Some(1500),
         // A restarted leader asks for votes like anybody else.
         enable_leader_restore: Some(false),

@@ -13,6 +13,9 @@ use crate::state::nodes::Standing;
 const LAG_ENTRIES_MAX: u64 = 1_024;
 /// A node is there when the leader has heard from it within this: ten heartbeats.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+/// A leader whom no majority has answered for so long leads nobody: far longer than the lease in which
+/// the others elect no other.
+const MAJORITY_HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// What the library says of itself.
 pub(super) type Metrics = RaftMetrics<Types>;
 
@@ -84,6 +87,21 @@ impl Replica {
     pub(super) fn metrics(&self) -> Metrics {
         self.shared.group.metrics().borrow_watched().clone()
     }
+}
+
+/// Who leads, in the words of one node; nobody, if it is that node itself and it has lost the majority.
+/// The library lets such a leader be one for ever, which waits for acknowledgements that never come.
+pub(super) fn leader_of(metrics: &Metrics) -> Option<u64> {
+    let leader = metrics.current_leader?;
+    let has_majority = || {
+        let is_alone = metrics
+            .membership_config
+            .voter_ids()
+            .all(|id| id == metrics.id);
+        let heard = metrics.last_quorum_acked.as_ref();
+        is_alone || heard.is_some_and(|heard| heard.elapsed() <= MAJORITY_HEARD_WITHIN)
+    };
+    (leader != metrics.id || has_majority()).then_some(leader)
 }
 
 /// Whether node `id` has caught up and is there, as the leader sees it.

@@ -267,6 +267,12 @@ pub enum Refusal {
         /// Who refuses.
         id: u64,
     },
+    /// The node has too much to seal before it can take more.
+    #[error("sealing on node {id} does not keep up")]
+    Unsealed {
+        /// Who refuses.
+        id: u64,
+    },
     /// The node's disk is full.
     #[error("the disk of node {id} is full")]
     NoSpace {

@@ -39,7 +39,6 @@ use super::{
     log_store::LogStore,
     message::{Assurance, Founders, FromPeer, Refusal, Standing, ToPeer},
     replica::Replica,
-    space::Space,
     transfer::Transfer,
     types::{Group, LogId},
 };
@@ -100,8 +99,6 @@ pub struct RunningMember {
     pub group: Group,
     /// Its log.
     pub store: LogStore,
-    /// Whether the disk has room.
-    pub space: Space,
     /// Gives and takes sealed segments.
     pub transfer: Transfer,
 }
@@ -354,8 +351,8 @@ impl Reception {
         let answer = match receiver.receive::<ToPeer>().await? {
             None => return Ok(()),
             Some((first @ ToPeer::Append { .. }, body)) => {
-                let space = member.space.clone();
-                let requests = appends::Requests::new(id, space, (first, body), receiver);
+                let replica = member.replica.clone();
+                let requests = appends::Requests::new(replica, (first, body), receiver);
                 return appends::append(member, requests, sender).await;
             }
             Some((ToPeer::Vote(candidacy), _)) => {

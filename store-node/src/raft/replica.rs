@@ -21,9 +21,11 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    backlog::Backlog,
     consistency::Comparisons,
     log_store::LogStore,
-    message::{Assurance, FromPeer},
+    members::leader_of,
+    message::{Assurance, FromPeer, Refusal},
     network::Network,
     proposals::{self, Proposals, ProposeError, Proposed, Reservation},
     reception::{self, Reception},
@@ -56,6 +58,7 @@ pub(super) struct Shared {
     pub(super) network: Network,
     pub(super) reception: Reception,
     pub(super) space: Space,
+    pub(super) backlog: Backlog,
     pub(super) transfer: Transfer,
     pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
@@ -133,8 +136,9 @@ impl Replica {
         self.settle(entered)
     }
 
-    /// Waits for permits for readings of `bytes` bytes that `name` (a peer's role and name) sends: the
-    /// pressure that slows producers down, each according to what it has under way.
+    /// Waits for permits for readings of `bytes` bytes that `name` (a peer's role and name) sends, and
+    /// for sealing to keep up: the pressure that slows producers down, each according to what it has
+    /// under way.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
@@ -142,11 +146,10 @@ impl Replica {
     /// # Errors
     /// [`ProposeError::Overloaded`] when too much waits, and this name has most of it.
     pub async fn reserve(&self, name: &str, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose(Use::Readings)?;
-        self.shared.proposals.reserve(name, bytes).await
+        self.reserve_to(Use::Readings, name, bytes).await
     }
 
-    /// Waits for permits for a command, as [`reserve`](Self::reserve).
+    /// As [`reserve`](Self::reserve), for a command that may be of upkeep.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
@@ -155,8 +158,23 @@ impl Replica {
         name: &str,
         payload: &Bytes,
     ) -> Result<Reservation, ProposeError> {
-        self.ready_to_propose(Use::of(payload))?;
-        self.shared.proposals.reserve(name, payload.len()).await
+        self.reserve_to(Use::of(payload), name, payload.len()).await
+    }
+
+    async fn reserve_to(
+        &self,
+        to: Use,
+        name: &str,
+        bytes: usize,
+    ) -> Result<Reservation, ProposeError> {
+        self.ready_to_propose(to)?;
+        let reservation = self.shared.proposals.reserve(name, bytes).await?;
+        if to == Use::Readings {
+            // With permits, so that what waits for this is bounded as well.
+            self.shared.backlog.wait().await;
+            self.ready_to_propose(to)?;
+        }
+        Ok(reservation)
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.
@@ -204,6 +222,24 @@ impl Replica {
         self.shared.space.has_room_for(bytes)
     }
 
+    /// Takes note of how many bytes of commands are not sealed here.
+    pub(crate) fn note_unsealed(&self, bytes: u64) {
+        self.shared.backlog.note(bytes);
+    }
+
+    /// Refuses entries from the leader when there is no place for them: the disk is full, or too much
+    /// waits to be sealed.
+    pub(super) fn takes_entries(&self) -> Result<(), Refusal> {
+        let id = self.shared.id;
+        if self.shared.space.room() == Room::Exhausted {
+            Err(Refusal::NoSpace { id })
+        } else if self.shared.backlog.is_refused() {
+            Err(Refusal::Unsealed { id })
+        } else {
+            Ok(())
+        }
+    }
+
     /// This node's id.
     pub fn id(&self) -> u64 {
         self.shared.id
@@ -216,20 +252,14 @@ impl Replica {
 
     /// Who leads, as far as this node knows.
     pub fn leader(&self) -> Option<Member> {
-        let leader = self
-            .shared
-            .group
-            .metrics()
-            .borrow_watched()
-            .current_leader?;
-        self.member(leader)
+        self.member(leader_of(&self.metrics())?)
     }
 
-    /// Whether this node leads, as far as it knows.
+    /// Whether this node leads, as far as it knows: a majority has answered it lately.
     pub fn is_leader(&self) -> bool {
         let metrics = self.shared.group.metrics();
         let metrics = metrics.borrow_watched();
-        metrics.state == ServerState::Leader && metrics.current_leader == Some(self.shared.id)
+        metrics.state == ServerState::Leader && leader_of(&metrics) == Some(self.shared.id)
     }
 
     /// The member `id`, if it is one.
@@ -314,6 +344,7 @@ impl Replica {
             Load::Draining
         } else if self.shared.proposals.is_overloaded()
             || self.shared.reads.is_overloaded()
+            || self.shared.backlog.is_held()
             || self.shared.space.room() != Room::Plenty
         {
             Load::Overloaded

@@ -6,7 +6,7 @@ use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use sensor_model::Timestamp;
 use store_wire::message::{DamagedSegment, Member, NodeStatus, PeerStatus, Role};
 
-use super::{replica::Replica, space::Room};
+use super::{members::leader_of, replica::Replica, space::Room};
 use crate::{segments::library::Damage, state::State};
 
 /// A member that has not answered for so long cannot be reached, whatever its connection says: three
@@ -23,7 +23,7 @@ impl Replica {
         };
         let manifest = shared.archive.manifest();
         let metrics = shared.group.metrics().borrow_watched().clone();
-        let members = self.members();
+        let (members, leader) = (self.members(), leader_of(&metrics));
         let matched: BTreeMap<u64, Option<u64>> = metrics
             .replication
             .iter()
@@ -43,13 +43,13 @@ impl Replica {
             cluster_id: shared.cluster_id.to_string(),
             role: match metrics.state {
                 _ if self.is_removed() => Role::Removed,
-                ServerState::Leader => Role::Leader,
-                ServerState::Candidate => Role::Candidate,
+                ServerState::Leader if leader == Some(shared.id) => Role::Leader,
+                ServerState::Leader | ServerState::Candidate => Role::Candidate,
                 ServerState::Follower => Role::Follower,
                 ServerState::Learner | ServerState::Shutdown => Role::Learner,
             },
             term: metrics.current_term,
-            leader: metrics.current_leader,
+            leader,
             commit_index: committed.map_or(0, |id| id.index),
             applied_index: self.applied().index,
             last_snapshot: manifest.map(|manifest| manifest.position.index),

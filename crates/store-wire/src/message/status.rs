@@ -27,7 +27,7 @@ pub enum Role {
     Follower,
     /// Follows without a vote.
     Learner,
-    /// Asks for votes.
+    /// Asks for votes, or leads and has not heard from a majority for 3 s.
     Candidate,
     /// Was taken out of the cluster for good: it serves no reads.
     Removed,

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::{RunningMember, StreamError, not_understood};
 use crate::raft::{
     message::{self, BadAppend, FromPeer, Refusal, ToPeer},
-    space::{Room, Space},
+    replica::Replica,
     types::{LogId, Types},
 };
 
@@ -24,7 +24,7 @@ pub(super) async fn append(
     requests: Requests,
     mut sender: FrameSender,
 ) -> Result<(), StreamError> {
-    let (id, refusal) = (requests.id, Arc::clone(&requests.refusal));
+    let (id, refusal) = (requests.replica.id(), Arc::clone(&requests.refusal));
     let answers = member.group.stream_append(requests.into_stream());
     let mut answers = std::pin::pin!(answers.ready_chunks(ANSWERS_TOGETHER_MAX));
     while let Some(ready) = answers.next().await {
@@ -46,23 +46,16 @@ pub(super) async fn append(
 
 /// Reads the requests of a session, until they end or one is refused.
 pub(super) struct Requests {
-    id: u64,
-    space: Space,
+    replica: Replica,
     first: Option<(ToPeer, Bytes)>,
     receiver: FrameReceiver,
     refusal: Arc<OnceLock<Refusal>>,
 }
 
 impl Requests {
-    pub(super) fn new(
-        id: u64,
-        space: Space,
-        first: (ToPeer, Bytes),
-        receiver: FrameReceiver,
-    ) -> Self {
+    pub(super) fn new(replica: Replica, first: (ToPeer, Bytes), receiver: FrameReceiver) -> Self {
         Self {
-            id,
-            space,
+            replica,
             first: Some(first),
             receiver,
             refusal: Arc::default(),
@@ -102,8 +95,8 @@ impl Requests {
             )) => (vote, previous, committed, entries, body),
             Some(_) => return Err(not_understood("something else among appends")),
         };
-        if !heads.is_empty() && self.space.room() == Room::Exhausted {
-            return Err(Refusal::NoSpace { id: self.id });
+        if !heads.is_empty() {
+            self.replica.takes_entries()?;
         }
         let entries = message::entries(previous, &heads, body)
             .map_err(|error: BadAppend| not_understood(&error.to_string()))?;

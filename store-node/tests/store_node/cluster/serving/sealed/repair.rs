@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use store_node::command;
+use store_wire::message::Load;
 
 use super::*;
 
@@ -242,4 +243,45 @@ async fn what_is_damaged_in_the_log_is_sealed_by_the_others() {
     // The job cannot be done there; what it comes to is the same.
     cluster.sealed().await;
     assert!(assert_never_wrong(&cluster, &operator, ill, &truth).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_wait_and_reads_go_on_when_nothing_can_be_sealed() {
+    let (cluster, operator, truth, entry) = with_a_segment(1, |config| {
+        config.scrub_rate = 0;
+        config.seal_bytes = 1 << 16;
+    })
+    .await;
+    cluster.disks[&1].flip_bit(&cluster.segment_file(1, &entry), 100, 3);
+    // A job that waits for ever: nobody else has the segment.
+    cluster.commit(command::compact(&[entry.id()])).await;
+    let noise = (0..30_000_i64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15_u64.cast_signed()));
+    let noise = Columns {
+        times: (0..30_000).collect(),
+        values: Values::I64(noise.collect()),
+    };
+    let write = Request::Write {
+        series: vec![description("line/n", noise.kind())],
+        timeout_ms: 1_000,
+    };
+    let mut written = 0;
+    let refused = loop {
+        match operator
+            .ask(&cluster, 1, &write, batch(&[(0, &noise)]))
+            .await
+        {
+            Ok(_) => written += 1,
+            Err(refused) => break refused,
+        }
+        let status = operator.status(&cluster, 1).await;
+        assert!(written < 20, "it takes more and more: {status:?}");
+    };
+    assert!(written >= 2, "only {written}");
+    assert_eq!(refused.code, ErrorCode::Timeout, "{refused}");
+    let status = operator.status(&cluster, 1).await;
+    assert_eq!(status.load, Load::Overloaded);
+    assert!(status.unsealed_bytes >= 8 << 16, "{status:?}");
+    let rows = operator.rows(&cluster, 1, "line/n", Consistency::Any).await;
+    assert_eq!(rows.unwrap(), [("line/n".to_owned(), noise)]);
+    assert!(!assert_never_wrong(&cluster, &operator, 1, &truth).await);
 }

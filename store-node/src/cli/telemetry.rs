@@ -49,6 +49,8 @@ const GAUGES: &[Meaning] = &[
     ("tidemark_applied_index", Count, "Last position visible to reads"),
     ("tidemark_commit_index", Count, "Last position known to be committed"),
     ("tidemark_disk_bytes", Bytes, "Bytes of log, segments and manifests"),
+    ("tidemark_disk_free_bytes", Bytes, "Bytes that are free on the disk"),
+    ("tidemark_disk_full", Count, "1 while less is free than the reserve"),
     ("tidemark_in_flight_bytes", Bytes, "Bytes of writes on their way to the log"),
     ("tidemark_is_leader", Count, "1 while this node leads"),
     ("tidemark_jobs_waiting", Count, "Jobs that wait: sealing, compacting, reclaiming"),

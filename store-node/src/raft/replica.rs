@@ -168,10 +168,20 @@ impl Replica {
         bytes: usize,
     ) -> Result<Reservation, ProposeError> {
         self.ready_to_propose(to)?;
+<<<<<<< HEAD
         if to == Use::Readings {
             self.shared.backlog.wait().await;
         }
         self.shared.proposals.reserve(name, bytes).await
+=======
+        let reservation = self.shared.proposals.reserve(name, bytes).await?;
+        if to == Use::Readings {
+            // With permits, so that what waits for this is bounded as well.
+            self.shared.backlog.wait().await;
+            self.ready_to_propose(to)?;
+        }
+        Ok(reservation)
+>>>>>>> helper-d
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.

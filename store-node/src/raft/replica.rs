@@ -168,12 +168,6 @@ impl Replica {
         bytes: usize,
     ) -> Result<Reservation, ProposeError> {
         self.ready_to_propose(to)?;
-<<<<<<< HEAD
-        if to == Use::Readings {
-            self.shared.backlog.wait().await;
-        }
-        self.shared.proposals.reserve(name, bytes).await
-=======
         let reservation = self.shared.proposals.reserve(name, bytes).await?;
         if to == Use::Readings {
             // With permits, so that what waits for this is bounded as well.
@@ -181,7 +175,6 @@ impl Replica {
             self.ready_to_propose(to)?;
         }
         Ok(reservation)
->>>>>>> helper-d
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.

@@ -253,7 +253,7 @@ async fn what_is_damaged_in_the_log_is_sealed_by_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_wait_and_reads_go_on_when_nothing_can_be_sealed() {
+async fn writes_wait_when_nothing_can_be_sealed() {
     let (cluster, operator, truth, entry) = with_a_segment(1, |config| {
         config.scrub_rate = 0;
         config.seal_bytes = 1 << 16;
@@ -288,7 +288,5 @@ async fn writes_wait_and_reads_go_on_when_nothing_can_be_sealed() {
     let status = operator.status(&cluster, 1).await;
     assert_eq!(status.load, Load::Overloaded);
     assert!(status.unsealed_bytes >= 8 << 16, "{status:?}");
-    let rows = operator.rows(&cluster, 1, "line/n", Consistency::Any).await;
-    assert_eq!(rows.unwrap(), [("line/n".to_owned(), noise)]);
     assert!(!assert_never_wrong(&cluster, &operator, 1, &truth).await);
 }

@@ -162,8 +162,8 @@ impl Measurement {
     /// The leader's memory while a follower has stopped and reads nothing.
     fn beside_a_stopped_follower(&self, arguments: &OverloadArguments) -> Result<()> {
         let leader = self.cluster.leader()?;
-        let followers = self.cluster.nodes().iter().map(|node| node.id);
-        let stopped = followers.filter(|id| *id != leader).last();
+        let mut followers = self.cluster.nodes().iter().map(|node| node.id);
+        let stopped = followers.rfind(|id| *id != leader);
         let stopped = stopped.context("there is no follower")?;
         self.cluster.signal(stopped, Signal::STOP)?;
         let loaded = self

@@ -54,13 +54,12 @@ fn widths(windows: i64) -> Vec<u64> {
         ..SEAL
     });
     let replica = settled(&log);
-    let widths = replica
-        .state()
+    let state = replica.state();
+    state
         .segments()
         .iter()
         .map(|entry| entry.window.width)
-        .collect();
-    widths
+        .collect()
 }
 
 #[test]

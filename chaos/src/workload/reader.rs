@@ -185,7 +185,7 @@ impl Reader {
                 *seen = (*seen).max(*through);
             }
         }
-        self.token = self.token.max(freshness.applied.index);
+        self.token = self.token.max(heard.token).max(freshness.applied.index);
         Ok(Reply::Answered {
             replica: freshness.replica,
             applied: freshness.applied.index,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use store_wire::message::Order;
 use tracing::warn;
@@ -16,6 +16,10 @@ use crate::client::answer::RangeAnswer;
 use crate::failure::{Failure, UsageError};
 use crate::format::{RangeFormat, range_format};
 use crate::question::{RangeQuestion, RangeTexts};
+
+/// Bytes of an answer that are made before its headers are sent. A longer answer's token is that of the
+/// position the replica had applied when it began.
+const FIRST_BYTES: usize = 64 << 10;
 
 const PARAMETERS: [&str; 7] = ["from", "to", "every", "agg", "fill", "limit", "order"];
 
@@ -47,8 +51,17 @@ pub(super) async fn range(
         format: range_format(format, &question, freshness, style),
         state: PiecesState::Begin,
     };
-    // Until the first piece is there, a failure can still be answered properly.
-    let first = pieces.next().await?.unwrap_or_default();
+    // Until the first bytes are on their way, a failure can still be answered properly, and the token
+    // of a short answer is known.
+    let mut first = BytesMut::new();
+    while first.len() < FIRST_BYTES
+        && let Some(piece) = pieces.next().await?
+    {
+        first.extend_from_slice(&piece);
+    }
+    let first = first.freeze();
+    let summary = pieces.answer.summary();
+    let token = summary.map_or(freshness.applied, |summary| summary.token);
     let rest = stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.next().await.transpose()?;
         if let Err(failure) = &piece {
@@ -59,7 +72,7 @@ pub(super) async fn range(
     .fuse();
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let content = [(header::CONTENT_TYPE, content_type(format))];
-    Ok((content, freshness_headers(&freshness), body).into_response())
+    Ok((content, freshness_headers(&freshness, token), body).into_response())
 }
 
 fn parse_order(text: Option<&str>) -> Result<Order, UsageError> {
@@ -100,8 +113,9 @@ impl Pieces {
             let next = match self.answer.next().await {
                 Ok(Some(part)) => self.format.part(&part, &mut out).map_err(Failure::from),
                 Ok(None) => {
-                    let summary = self.answer.summary().unwrap_or_default();
-                    self.format.end(&summary, &mut out);
+                    if let Some(summary) = self.answer.summary() {
+                        self.format.end(&summary, &mut out);
+                    }
                     self.state = PiecesState::Ended;
                     Ok(())
                 }

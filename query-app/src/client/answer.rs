@@ -25,10 +25,12 @@ pub enum Part {
 }
 
 /// What is known when an answer is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Summary {
     /// Whether a limit cut rows off.
     pub truncated: bool,
+    /// A read with this token sees all that the answer has.
+    pub token: Token,
 }
 
 /// The latest reading of each series, ordered by path.
@@ -36,6 +38,8 @@ pub struct Summary {
 pub struct LastAnswer {
     /// Which replica answered, and how fresh it was.
     pub freshness: Freshness,
+    /// A read with this token sees all that the answer has.
+    pub token: Token,
     /// The readings.
     pub readings: Vec<(SeriesDescription, Reading)>,
 }
@@ -45,6 +49,8 @@ pub struct LastAnswer {
 pub struct SeriesAnswer {
     /// Which replica answered, and how fresh it was.
     pub freshness: Freshness,
+    /// A read with this token sees all that the answer has.
+    pub token: Token,
     /// The series.
     pub series: Vec<SeriesInfo>,
 }
@@ -132,6 +138,12 @@ pub(crate) fn out_of_place(address: &str, frame: &Frame) -> Failure {
     )
 }
 
+/// The token of an answer that ended with `seen`; a node that does not say it goes by what it had
+/// applied before.
+pub(crate) fn token(freshness: &Freshness, seen: Option<Token>) -> Token {
+    seen.map_or(freshness.applied, |seen| seen.max(freshness.applied))
+}
+
 impl RangeAnswer {
     pub(crate) fn new(freshness: Freshness, frames: FrameReader, shaper: Option<Shaper>) -> Self {
         Self {
@@ -174,6 +186,7 @@ impl RangeAnswer {
         let is_cut = self.shaper.as_ref().is_some_and(Shaper::is_cut);
         self.summary.map(|summary| Summary {
             truncated: summary.truncated || is_cut,
+            ..summary
         })
     }
 
@@ -208,10 +221,16 @@ impl RangeAnswer {
                 }
             }
             (Response::Buckets { buckets }, Some(_), Some(shaper)) => shaper.push(buckets),
-            (Response::End { truncated, .. }, _, _) => {
-                let truncated = *truncated;
+            (
+                Response::End {
+                    truncated, seen, ..
+                },
+                _,
+                _,
+            ) => {
+                let (truncated, token) = (*truncated, token(&self.freshness, *seen));
                 self.end_series();
-                self.summary = Some(Summary { truncated });
+                self.summary = Some(Summary { truncated, token });
             }
             _ => return Err(out_of_place(&self.frames.address, frame)),
         }

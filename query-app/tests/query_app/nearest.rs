@@ -148,6 +148,7 @@ fn respond(node: &Node, request: &Request) -> Vec<Frame> {
                 series: 0,
                 rows: 0,
                 truncated: false,
+                seen: None,
             },
         ],
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, TimeRange, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, TimeRange, Token, Value};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
@@ -143,10 +143,15 @@ pub(super) async fn answer(
         Err(panic) => return Err(unexpected(&format!("a scan ended: {panic}")).into()),
     };
     counter!("tidemark_query_rows_total").increment(totals.rows);
+    let newest = scan::read(&context.state).trail().newest();
     let end = Response::End {
         series: totals.series,
         rows: totals.rows,
         truncated: totals.truncated,
+        seen: newest.map(|(index, _)| Token {
+            index,
+            ..freshness.applied
+        }),
     };
     Ok(sender.send(&end, &[]).await?)
 }

@@ -86,15 +86,17 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
             out.clear();
         }
     }
-    let summary = answer.summary().unwrap_or_default();
-    format.end(&summary, &mut out);
+    let summary = answer.summary();
+    if let Some(summary) = &summary {
+        format.end(summary, &mut out);
+    }
     context.output.write(&out)?;
     if is_empty {
         let pattern = question.pattern.as_str();
         let note = format!("note: there is no reading of {pattern} in this range");
         context.output.note(&note);
     }
-    if summary.truncated {
+    if summary.is_some_and(|summary| summary.truncated) {
         let note = "note: the limit cut rows off; a larger --limit shows more";
         context.output.note(note);
     }

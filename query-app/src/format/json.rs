@@ -3,7 +3,7 @@
 //! Numbers are written as exact text: integers of 64 bits whole, floats in the shortest form that
 //! reads back. What JSON cannot say (an infinite sum) is `null`.
 
-use sensor_model::{Aggregate, Columns, SeriesDescription, Value};
+use sensor_model::{Aggregate, Columns, SeriesDescription, Token, Value};
 use store_wire::message::Freshness;
 
 use crate::client::answer::{Part, Summary};
@@ -220,7 +220,7 @@ pub(crate) fn write_value(value: Option<&Value>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use sensor_model::{Kind, SeriesPath, Timestamp, Token, Values};
+    use sensor_model::{Kind, SeriesPath, Timestamp, Values};
     use serde_json::value::RawValue;
 
     use super::*;

@@ -9,7 +9,6 @@ programs=$(cd "${1:?the folder of the programs, such as target/debug}" && pwd)
 PATH=$programs:$PATH
 dir=$(mktemp -d)
 mark=tm$$ # Of this run: several may run at a time.
-pids=
 
 plant() { ip netns exec "$mark-plant" "$@"; }
 office() { ip netns exec "$mark-office" "$@"; }
@@ -17,11 +16,11 @@ say() { echo "== $*"; }
 clean() {
     status=$?
     [ "$status" = 0 ] || tail -n 5 "$dir"/*.log
-    # shellcheck disable=SC2086
-    [ -z "$pids" ] || kill -9 $pids 2>/dev/null || true
+    for site in plant office; do
+        ip netns pids "$mark-$site" 2>/dev/null | xargs -r kill -9
+        ip netns del "$mark-$site" 2>/dev/null || true
+    done
     wait
-    ip netns del "$mark-plant" 2>/dev/null || true
-    ip netns del "$mark-office" 2>/dev/null || true
     rm -rf "$dir"
     exit "$status"
 }
@@ -70,7 +69,6 @@ node() { # SITE ID
     "$1" store-node run --id "$2" --data "data-$2" --identity "identities/store-$2" \
         --listen "10.77.0.$2:7400" --http "127.0.0.1:750$2" --bootstrap "$members" \
         --disk-reserve 1MiB >>"node-$2.log" 2>&1 &
-    pids="$pids $!"
 }
 node plant 1
 node plant 2

@@ -52,6 +52,8 @@ pub enum Rule {
     OneLeader,
     /// Once nothing is broken any more, writes are taken again within 30 s.
     Recovers,
+    /// Nothing is acknowledged sooner than a majority can have synced it.
+    Synced,
     /// No node ends by itself, panics, leaves damaged files, or forgets what it acknowledged, unless
     /// that was the fault.
     Behaves,
@@ -68,7 +70,7 @@ pub struct Violation {
 
 impl Rule {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kept,
         Self::Once,
         Self::NotInvented,
@@ -80,6 +82,7 @@ impl Rule {
         Self::Fresh,
         Self::OneLeader,
         Self::Recovers,
+        Self::Synced,
         Self::Behaves,
     ];
 
@@ -115,6 +118,7 @@ pub fn check(events: &[Event]) -> Vec<Violation> {
         }
     }
     writes::check_leaders(events, &mut found);
+    writes::check_syncs(&known, events, &mut found);
     replicas::check(&known, events, &mut found);
     shortened(found)
 }

@@ -250,6 +250,14 @@ pub enum Event {
         /// What, for people.
         text: String,
     },
+    /// From now on every sync of a majority of the members takes so long at least; zero for as long as
+    /// it takes.
+    SyncsTake {
+        /// When.
+        at: Moment,
+        /// In ms.
+        ms: u64,
+    },
     /// The cluster was to take writes again, and did.
     Recovered {
         /// Since when nothing was broken.

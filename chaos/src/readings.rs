@@ -370,7 +370,7 @@ mod tests {
                     .count()
             };
             assert!(from <= sequence);
-            assert_eq!(holds(sequence), RUN as usize);
+            assert_eq!(holds(sequence) as u64, RUN);
             assert!(from == 1 || holds(from - 1) == 0, "{from}");
         }
     }

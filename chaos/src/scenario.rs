@@ -149,6 +149,13 @@ pub const SCENARIOS: &[Scenario] = &[
         run: disks::failing_syncs,
     },
     Scenario {
+        name: "slow-disks",
+        about: "every sync of every node takes a known time, sooner than which nothing may be acknowledged",
+        nodes: 3,
+        machines: Machines::Faulty,
+        run: disks::slow_syncs,
+    },
+    Scenario {
         name: "clock-jumps",
         about: "wall clocks jump by up to an hour, forwards and backwards, some or all",
         nodes: 3,

@@ -204,7 +204,13 @@ mod tests {
     #[test]
     fn the_gap_around_a_fault_is_the_longest_it_lies_in_or_that_follows_soon() {
         let ms = |ms: u64| Moment(ms * 1000);
-        let progress = [0, 10, 20, 320, 330, 9_000].map(ms);
+        let steady = (330..=6_330).step_by(100);
+        let progress: Vec<Moment> = [0, 10, 20, 320]
+            .into_iter()
+            .chain(steady)
+            .chain([15_000])
+            .map(ms)
+            .collect();
         let around = |at| {
             gaps_around(
                 &progress,

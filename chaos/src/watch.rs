@@ -1,7 +1,7 @@
-//! Watches the nodes from beside: who says that it leads in which term, into the history, and how each
-//! was last heard to be.
+//! Watches the nodes from beside: who says that it leads in which term, and that it differs from another,
+//! into the history, and how each was last heard to be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -49,8 +49,16 @@ impl Watch {
         let (http, recorder) = (http.to_owned(), self.recorder.clone());
         let (heard, stop) = (Arc::clone(&self.heard), self.stop.clone());
         self.threads.push(thread::spawn(move || {
+            let mut alarmed = BTreeSet::new();
             while !stop.is_cancelled() {
-                if let Some(now) = look(&http, &recorder) {
+                if let Some((now, differing)) = look(&http, &recorder) {
+                    for peer in differing {
+                        if alarmed.insert(peer) {
+                            recorder.misbehaved(&format!(
+                                "node {id} differs from node {peer}, it says"
+                            ));
+                        }
+                    }
                     let before = lock(&heard).insert(id, now);
                     let is_news = before.is_none_or(|b| (b.term, b.leads) != (now.term, now.leads));
                     if now.leads && is_news {
@@ -77,15 +85,20 @@ impl Watch {
     }
 }
 
-fn look(http: &str, recorder: &Recorder) -> Option<Heard> {
+/// How the node is, and the peers from which it says that it differs.
+fn look(http: &str, recorder: &Recorder) -> Option<(Heard, Vec<u64>)> {
     // Taken before, so that what is believed is never younger than it seems.
     let at = recorder.now();
     let status = json(http, "/status").ok()?;
-    Some(Heard {
+    let heard = Heard {
         at,
         term: status["term"].as_u64()?,
         leads: status["role"].as_str()? == "leader",
-    })
+    };
+    let peers = status["peers"].as_array().into_iter().flatten();
+    let differing = peers.filter(|peer| peer["difference"].is_object());
+    let differing = differing.filter_map(|peer| peer["id"].as_u64()).collect();
+    Some((heard, differing))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -138,10 +138,10 @@ impl Workload {
             workload.producers.push(runtime.spawn(task));
         }
         let reading = identities.issue("reader", "reader", &[])?;
-        for number in 0..rates.readers * Asking::ALL.len() as u32 {
-            let asking = Asking::ALL[number as usize % Asking::ALL.len()];
+        let mut readers = 0;
+        for asking in (0..rates.readers).flat_map(|_| Asking::ALL) {
             let reader = Reader::new(
-                number,
+                readers,
                 asking,
                 seed,
                 rates,
@@ -150,11 +150,11 @@ impl Workload {
                 recorder.clone(),
             );
             workload.spawn(runtime, reader.run());
+            readers += 1;
         }
         let operating = identities.issue("operator", "writer", &[])?;
-        let roamer = rates.readers * Asking::ALL.len() as u32;
         let client = client_of(&operating, roster)?;
-        let roaming = Roamer::new(roamer, rates.producers, seed, client, recorder.clone());
+        let roaming = Roamer::new(readers, rates.producers, seed, client, recorder.clone());
         workload.spawn(runtime, roaming.run());
         for number in 0..rates.writers {
             let client = client_of(&operating, roster)?;

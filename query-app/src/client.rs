@@ -32,7 +32,9 @@ use store_wire::clock::{Clock, SystemClock};
 use store_wire::message::{self, ErrorCode, Freshness, Request, Response, RowsAsked};
 use tokio::time::Instant;
 
-use crate::client::answer::{FrameReader, LastAnswer, RangeAnswer, SeriesAnswer, out_of_place};
+use crate::client::answer::{
+    FrameReader, LastAnswer, RangeAnswer, SeriesAnswer, out_of_place, token,
+};
 use crate::client::pace::Pace;
 use crate::client::race::{Opened, Race};
 use crate::client::survey::Surveys;
@@ -167,16 +169,17 @@ impl Client {
         };
         let (freshness, mut reader) = self.read(request, slice::from_ref(pattern), terms).await?;
         let mut readings = Vec::new();
-        loop {
+        let seen = loop {
             let frame = reader.next().await?;
             match frame.response {
                 Response::LastReadings { readings: more } => readings.extend(more),
-                Response::End { .. } => break,
+                Response::End { seen, .. } => break seen,
                 _ => return Err(out_of_place(&reader.address, &frame)),
             }
-        }
+        };
         Ok(LastAnswer {
             freshness,
+            token: token(&freshness, seen),
             readings,
         })
     }
@@ -194,15 +197,19 @@ impl Client {
             )
             .await?;
         let mut series = Vec::new();
-        loop {
+        let seen = loop {
             let frame = reader.next().await?;
             match frame.response {
                 Response::SeriesList { series: more } => series.extend(more),
-                Response::End { .. } => break,
+                Response::End { seen, .. } => break seen,
                 _ => return Err(out_of_place(&reader.address, &frame)),
             }
-        }
-        Ok(SeriesAnswer { freshness, series })
+        };
+        Ok(SeriesAnswer {
+            freshness,
+            token: token(&freshness, seen),
+            series,
+        })
     }
 
     /// The kind of an existing series; `None` when there is no such series.

@@ -166,7 +166,12 @@ mod tests {
         for part in [Part::Group { key, series: 3 }, Part::Buckets(vec![row])] {
             format.part(&part, &mut out).unwrap();
         }
-        format.end(&Summary::default(), &mut out);
+        let summary = Summary {
+            truncated: false,
+            next: None,
+            token: freshness.applied,
+        };
+        format.end(&summary, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -8,16 +8,23 @@
 //! 4. From the [`Outbox`](crate::outbox::Outbox) a [`Courier`](crate::courier::Courier) sends it to
 //!    the leader, again if need be, until it is acknowledged.
 //! 5. Acknowledged batches leave the outbox, and the spool by whole segments.
+//!
+//! Beside the source's readings go the agent's own (`agent/reporter.rs`): what it dropped, what waits.
 
+mod reporter;
 mod sampler;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use sensor_model::SeriesPath;
+use sensor_model::reserved::agent_folder;
 use store_wire::clock::Clock;
+use store_wire::identity::Role;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::reporter::Reporter;
 use self::sampler::{Sampler, SamplerConfig};
 use crate::board::Board;
 use crate::delivery::{Delivered, Delivery, DeliveryConfig, DeliveryError, SourceEnd};
@@ -38,6 +45,8 @@ pub struct AgentConfig {
     pub duration: Option<Duration>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// How often the agent says how it is, in series below `_tidemark/`; never when `None`.
+    pub report_every: Option<Duration>,
 }
 
 /// How a run ended.
@@ -77,6 +86,7 @@ pub async fn run(
 ) -> Result<Outcome, DeliveryError> {
     let started = tokio::time::Instant::now();
     let mut source = config.source;
+    let folder = report_folder(&config.delivery);
     let (delivery, resumed) = Delivery::start(config.delivery, &board).await?;
     if let Some(position) = &resumed.position
         && source.resume(position)
@@ -92,6 +102,9 @@ pub async fn run(
             duration: config.duration,
             clock: config.clock,
             board: Arc::clone(&board),
+            reporter: folder.zip(config.report_every).map(|(folder, every)| {
+                Reporter::new(&folder, every, delivery.outbox(), Arc::clone(&board))
+            }),
         },
         &resumed.series,
     );
@@ -118,4 +131,12 @@ pub async fn run(
         remaining,
         errors,
     })
+}
+
+/// Where this agent's own series are; nowhere if the store would not take them.
+fn report_folder(delivery: &DeliveryConfig) -> Option<SeriesPath> {
+    let own = delivery.endpoint.identity().own();
+    let instance = delivery.instance.as_deref()?;
+    let folder = agent_folder(&own.name, instance).ok()?;
+    (own.role == Role::Device).then_some(folder)
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use column_codec::{Scratch, encode_with};
-use sensor_model::{Columns, SeriesDescription, Value, Values};
+use sensor_model::{Columns, SeriesDescription, Timestamp, Value, Values};
 use store_wire::batch::{BATCH_READINGS_MAX, BatchBuilder, BatchError};
 use tracing::warn;
 
 use crate::source::{Nature, Samples, SourceSeries};
-use crate::spool::ClosedBatch;
 use crate::spool::writer::Submission;
+use crate::spool::{ClosedBatch, Purpose};
 
 /// Bytes of unencoded readings at which a batch is closed: their encoding stays below a batch's
 /// bound, with room for the directory.
@@ -123,6 +123,30 @@ impl Batcher {
         }
     }
 
+    /// Closes a batch of one reading of each of these series at `now`: what the agent says about
+    /// itself. It stands behind what closed before, and the batch in the making goes on.
+    pub fn report(
+        &mut self,
+        report: Vec<(SeriesDescription, i64)>,
+        now: Timestamp,
+        closed: &mut Vec<Submission>,
+    ) {
+        for (series, value) in report {
+            let number = self.series.add(&series);
+            let columns = Columns {
+                times: vec![now.as_nanos()],
+                values: Values::I64(vec![value]),
+            };
+            self.chunk.clear();
+            encode_with(&columns, &mut self.scratch, &mut self.chunk)
+                .expect("one whole number is encoded");
+            self.builder
+                .add(number.into(), &self.chunk, 1)
+                .expect("a report is smaller than a batch");
+        }
+        self.finish(None, Purpose::Report, closed);
+    }
+
     /// Closes the batch, if there is anything in it.
     pub fn close(&mut self, closed: &mut Vec<Submission>) {
         let mut numbers: Vec<u32> = self.pending.keys().copied().collect();
@@ -145,7 +169,7 @@ impl Batcher {
             if let Err(BatchError::TooManyBytes { .. } | BatchError::TooManyReadings { .. }) = added
             {
                 // More than the estimate said: the rest goes into another batch.
-                self.finish(None, closed);
+                self.finish(None, Purpose::Readings, closed);
                 added = self.builder.add(number.into(), &self.chunk, readings);
             }
             if let Err(error) = added {
@@ -154,10 +178,10 @@ impl Batcher {
         }
         self.forget_pending();
         let position = self.position.take();
-        self.finish(position, closed);
+        self.finish(position, Purpose::Readings, closed);
     }
 
-    fn finish(&mut self, position: Option<Bytes>, closed: &mut Vec<Submission>) {
+    fn finish(&mut self, position: Option<Bytes>, purpose: Purpose, closed: &mut Vec<Submission>) {
         if self.builder.is_empty() {
             return;
         }
@@ -167,6 +191,7 @@ impl Batcher {
                 bytes: self.builder.finish(),
                 readings,
                 position,
+                purpose,
             },
             declared: self.series.take_undeclared(),
             nature: self.nature,
@@ -251,7 +276,7 @@ fn reading_bytes(value: &Value) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use sensor_model::{Kind, SeriesPath, Timestamp};
+    use sensor_model::{Kind, SeriesPath};
     use store_wire::batch::{BATCH_BYTES_MAX, BatchView};
 
     use super::*;
@@ -374,6 +399,31 @@ mod tests {
         );
         assert_eq!(closed.iter().map(|c| c.batch.readings).sum::<u32>(), 5_000);
         assert_eq!(batcher.refused(), 0);
+    }
+
+    #[test]
+    fn a_report_is_a_batch_of_its_own_and_leaves_the_batch_in_the_making_alone() {
+        let mut batcher = Batcher::new(10, Nature::Live, &[]);
+        let mut samples = Samples::default();
+        let a = samples.declare(series("a", Kind::F64));
+        let mut closed = Vec::new();
+        samples.push(a, Timestamp::from_nanos(1), Value::F64(1.0));
+        batcher.add(&mut samples, None, &mut closed);
+        let report = vec![(series("_tidemark/x", Kind::I64), 7)];
+        batcher.report(report.clone(), Timestamp::from_nanos(5), &mut closed);
+        batcher.close(&mut closed);
+        batcher.report(report, Timestamp::from_nanos(6), &mut closed);
+        let purposes: Vec<Purpose> = closed.iter().map(|closed| closed.batch.purpose).collect();
+        use Purpose::{Readings, Report};
+        assert_eq!(purposes, [Report, Readings, Report]);
+        let [(number, ref columns)] = contents(&closed[0])[..] else {
+            panic!("not one chunk");
+        };
+        assert_eq!((number, &columns.times[..]), (1, &[5][..]));
+        assert_eq!(columns.values, Values::I64(vec![7]));
+        // A number is declared before it is used, in whatever order batches close.
+        let declared: Vec<usize> = closed.iter().map(|closed| closed.declared.len()).collect();
+        assert_eq!(declared, [2, 0, 0]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ use crate::source::replay::{Replay, ReplayOptions};
 
 /// How long a node may take to answer when dialled: short, because others may answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an agent says how it is.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long a leader is looked for when nothing outlives the process.
 const PATIENCE_WITHOUT_SPOOL: Duration = Duration::from_secs(30);
 
@@ -172,6 +174,7 @@ fn plan_agent(
         linger: agent.linger,
         duration: agent.duration,
         clock: Arc::clone(&world.clock),
+        report_every: Some(REPORT_EVERY),
     };
     Ok((config, temporary))
 }

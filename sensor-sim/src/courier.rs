@@ -6,6 +6,7 @@
 //! was sent and not acknowledged is sent again; the store suppresses what it had applied.
 
 mod backoff;
+mod patience;
 mod route;
 mod session;
 
@@ -14,23 +15,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store_wire::client::{Dialer, IngestError, IngestSession, SpoolHello};
-use store_wire::endpoint::{ConnectError, Protocol};
+use store_wire::endpoint::{CloseCode, ConnectError, Connection, Protocol};
 use store_wire::message::{ErrorCode, WireError};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use self::backoff::Backoff;
+use self::patience::Patience;
 use self::route::Route;
 use self::session::SessionEnd;
 use crate::board::Board;
 use crate::intake::Intake;
 use crate::outbox::{Outbox, OutboxError};
+use crate::spool::SetAsideError;
 
 /// How long the store may take to say welcome: a new epoch goes through its log, which may have to
 /// wait for an election.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often trouble that goes on is mentioned.
 const REMINDER: Duration = Duration::from_secs(10);
+/// How long a node that did not answer is passed over: until the others have elected another leader.
+const SHUNNED: Duration = Duration::from_secs(2);
 /// The one shard there is.
 const SHARD: u32 = 0;
 
@@ -62,6 +67,14 @@ pub enum CourierError {
     /// The store will never take what was sent.
     #[error("the store refuses this agent: {0}")]
     Refused(WireError),
+    /// The store will never take a batch, and there is no place to set it aside.
+    #[error("the store refuses a batch ({refusal}), and it stays in the spool: {reason}")]
+    NotSetAside {
+        /// What the store says.
+        refusal: WireError,
+        /// Why it cannot be set aside.
+        reason: SetAsideError,
+    },
     /// No node lets this agent in.
     #[error(transparent)]
     NotAdmitted(ConnectError),
@@ -89,6 +102,9 @@ pub struct Courier {
     board: Arc<Board>,
     route: Route,
     backoff: Backoff,
+    patience: Patience,
+    /// The node that did not answer last, and when it was given up.
+    given_up: Option<(String, Instant)>,
     /// Series whose refusal was reported.
     refused: BTreeSet<u32>,
     was_welcome: bool,
@@ -103,7 +119,7 @@ pub struct Courier {
 enum Next {
     /// Go on at once.
     Now,
-    /// Wait as long as the store asked for.
+    /// Wait at least as long as the store asked for.
     After(Duration),
     /// Wait a little longer each time.
     Backoff,
@@ -121,6 +137,8 @@ impl Courier {
         Self {
             route: Route::new(config.targets.clone()),
             backoff: Backoff::new(config.seed),
+            patience: Patience::default(),
+            given_up: None,
             config,
             outbox,
             intake,
@@ -142,20 +160,23 @@ impl Courier {
     /// [`CourierError`] when it makes no sense to go on.
     pub async fn run(mut self) -> Result<(), CourierError> {
         loop {
-            let target = self.route.next();
+            let target = self.next_target();
             let failure = match self.serve(&target).await {
                 Ok(()) => return Ok(()),
                 Err(end) => end,
             };
             self.board.disconnected();
             let told = failure.to_string();
-            let next = self.judge(failure);
+            let next = match self.set_aside(&failure).await {
+                Some(next) => next,
+                None => self.judge(failure),
+            };
             if !matches!(next, Next::Now) {
                 self.remind(&target, &told);
             }
             match next {
                 Next::Now => debug!(%target, "{told}"),
-                Next::After(pause) => sleep(pause).await,
+                Next::After(pause) => sleep(self.backoff.spread(pause)).await,
                 Next::Backoff => sleep(self.backoff.next()).await,
                 Next::GiveUp(error) => return Err(error),
             }
@@ -185,11 +206,46 @@ impl Courier {
             instance: self.config.instance.clone(),
         };
         let opened = timeout(WELCOME_TIMEOUT, IngestSession::open(&connection, hello)).await;
-        let session = opened.map_err(|_| SessionEnd::Stalled)??;
+        let Ok(session) = opened else {
+            self.give_up(target, &connection);
+            return Err(SessionEnd::Stalled);
+        };
+        let session = session?;
         self.welcome(target, &session).await?;
-        let outcome = session::run(session, &self.outbox, &self.intake, &mut self.refused).await;
+        let outcome = session::run(
+            session,
+            &self.outbox,
+            &self.intake,
+            &mut self.refused,
+            &mut self.patience,
+        )
+        .await;
+        if matches!(outcome, Err(SessionEnd::Stalled)) {
+            self.patience.gave_up();
+            self.give_up(target, &connection);
+        }
         self.last_heard = Instant::now();
         outcome
+    }
+
+    /// A node that does not answer is not tried again at once, though the others name it until they
+    /// have elected another, and not over a connection that may lead nowhere.
+    fn give_up(&mut self, target: &str, connection: &Connection) {
+        connection.close(CloseCode::Done, "no answer came");
+        self.given_up = Some((target.to_owned(), Instant::now()));
+    }
+
+    fn was_given_up(&self, target: &str) -> bool {
+        let given_up = self.given_up.as_ref();
+        given_up.is_some_and(|(silent, since)| silent == target && since.elapsed() < SHUNNED)
+    }
+
+    fn next_target(&mut self) -> String {
+        let target = self.route.next();
+        if self.was_given_up(&target) {
+            return self.route.next();
+        }
+        target
     }
 
     async fn welcome(&mut self, target: &str, session: &IngestSession) -> Result<(), SessionEnd> {
@@ -213,6 +269,24 @@ impl Courier {
         self.backoff.reset();
         self.route.arrived(target);
         Ok(())
+    }
+
+    /// Takes a batch that the store can never take out of the way of the others, if one is the
+    /// reason of `failure`.
+    async fn set_aside(&mut self, failure: &SessionEnd) -> Option<Next> {
+        let SessionEnd::Ingest(IngestError::Failed(refusal)) = failure else {
+            return None;
+        };
+        let letter = self.outbox.dead_letter(refusal.batch?)?;
+        self.route.stay();
+        Some(match self.intake.set_aside(letter).await {
+            Ok(()) => Next::Backoff,
+            Err(SetAsideError::NoSpool) => return None,
+            Err(reason) => Next::GiveUp(CourierError::NotSetAside {
+                refusal: refusal.clone(),
+                reason,
+            }),
+        })
     }
 
     fn judge(&mut self, failure: SessionEnd) -> Next {
@@ -240,6 +314,7 @@ impl Courier {
     fn judge_wire(&mut self, error: WireError) -> Next {
         match error.code {
             ErrorCode::NoLeader => match &error.leader {
+                Some(leader) if self.was_given_up(&leader.address) => Next::Backoff,
                 Some(leader) if self.route.suggest(&leader.address) => Next::Now,
                 _ => Next::Backoff,
             },

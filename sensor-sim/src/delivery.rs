@@ -23,7 +23,7 @@ use crate::courier::{Courier, CourierConfig, CourierError};
 use crate::intake::Intake;
 use crate::outbox::{Outbox, OutboxError};
 use crate::spool::writer::SpoolWriter;
-use crate::spool::{OpenError, Owner, Recovered, Spool, SpoolError, SpoolOptions};
+use crate::spool::{Acknowledged, OpenError, Owner, Recovered, Spool, SpoolError, SpoolOptions};
 
 /// How long acknowledgements are waited for once the user wants to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -200,6 +200,11 @@ impl Delivery {
         self.intake.clone()
     }
 
+    /// What is on its way.
+    pub fn outbox(&self) -> Arc<Outbox> {
+        Arc::clone(&self.outbox)
+    }
+
     /// Cancelled when the courier has given up: what comes after is not delivered any more.
     pub fn given_up(&self) -> CancellationToken {
         self.given_up.clone()
@@ -263,11 +268,11 @@ async fn deliver(
 
 fn close_spool(
     writer: SpoolWriter,
-    (through, readings): (u64, u64),
+    acknowledged: Acknowledged,
     is_complete: bool,
 ) -> Result<(), SpoolError> {
     let mut spool = writer.join()?;
-    spool.acknowledge(through, readings)?;
+    spool.acknowledge(acknowledged)?;
     if is_complete {
         spool.forget_position()?;
     }
@@ -309,8 +314,10 @@ impl Opened {
             series: spool.series().to_vec(),
             position: recovered.position.clone(),
         };
+        let outbox = Outbox::spooled(recovered, spool.series(), spool.reader());
+        outbox.note_spool_bytes(spool.bytes());
         Self {
-            outbox: Arc::new(Outbox::spooled(recovered, spool.series(), spool.reader())),
+            outbox: Arc::new(outbox),
             epoch: spool.epoch(),
             spool: Some(spool),
             resumed,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::outbox::{Outbox, OutboxError};
 use crate::spool::writer::{SpoolIntake, Submission};
+use crate::spool::{DeadLetter, SetAsideError};
 
 /// Takes closed batches. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,6 +49,20 @@ impl Intake {
         match self {
             Self::Spool(spool) => spool.keep_epoch(epoch).await,
             Self::Memory(_) => Ok(()),
+        }
+    }
+
+    /// Puts a batch that the store can never take where somebody can look at it, durably.
+    ///
+    /// # Cancel safety
+    /// Safe: it is set aside all the same.
+    ///
+    /// # Errors
+    /// [`SetAsideError`] when there is no place for it.
+    pub async fn set_aside(&self, letter: DeadLetter) -> Result<(), SetAsideError> {
+        match self {
+            Self::Spool(spool) => spool.set_aside(letter).await,
+            Self::Memory(_) => Err(SetAsideError::NoSpool),
         }
     }
 

@@ -9,6 +9,7 @@ use sensor_sim::agent::Outcome;
 use sensor_sim::board::Board;
 use sensor_sim::cli::{self, Plan, TemporarySpool, World};
 use sensor_sim::progress::ProgressLine;
+use sensor_sim::spool::DEAD_LETTERS_DIR;
 use sensor_sim::{agent, load};
 use store_wire::clock::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -98,7 +99,9 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
 /// A spool nobody named is of no use once it is empty.
 fn clean_up(temporary: &TemporarySpool, outcome: &Outcome, world: &World) {
     let dir = temporary.dir.display();
-    if outcome.remaining > 0 {
+    if outcome.summary.dead > 0 {
+        warn!("readings that the store can never take are in {dir}/{DEAD_LETTERS_DIR}");
+    } else if outcome.remaining > 0 {
         warn!("unacknowledged readings are in {dir}: run again with --spool {dir} to send them");
     } else if let Err(error) = world.disk.remove_dir_all(&temporary.dir) {
         warn!("cannot remove {dir}: {error}");
@@ -138,6 +141,10 @@ fn report(outcome: &Outcome, json: bool) -> ExitCode {
     for (count, what) in [
         (outcome.remaining, "are not acknowledged"),
         (summary.refused, "were refused"),
+        (
+            summary.dead,
+            "were set aside because the store can never take them",
+        ),
         (summary.dropped, "were dropped because the spool was full"),
     ] {
         if count > 0 {

@@ -13,6 +13,7 @@
 
 mod state;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::state::{Lookup, State};
-use crate::spool::{ClosedBatch, Recovered, SpoolError, SpooledBatch};
+use crate::spool::{Acknowledged, ClosedBatch, DeadLetter, Recovered, SpoolError, SpooledBatch};
 use crate::summary::Tally;
 
 /// Bytes of unsent batches kept in memory beside the spool.
@@ -92,23 +93,45 @@ pub struct Outbox {
     reader: Option<LogReader>,
     /// Most bytes waiting without a spool.
     memory_bytes_max: usize,
+    spool_bytes: AtomicU64,
+    /// Readings of all batches that were ever set aside.
+    dead_readings: AtomicU64,
+}
+
+/// How the outbox and its spool are, since the spool was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Readings of all sequences so far.
+    pub spooled: u64,
+    /// Of those, the ones that were dropped because the spool was full.
+    pub dropped: u64,
+    /// Of those, the ones the store can never take, which were set aside.
+    pub dead: u64,
+    /// Of those, the ones that wait for acknowledgement.
+    pub waiting: u64,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: u64,
 }
 
 impl Outbox {
     /// An outbox in front of a spool.
     pub fn spooled(recovered: Recovered, series: &[SeriesDescription], reader: LogReader) -> Self {
-        let mut state = State::new(recovered.acked_through, recovered.acked_readings);
+        let mut state = State::new(recovered.acked);
         state.declare(series);
         for batch in recovered.batches {
             state.push_spooled(&batch, None);
         }
         state.all_may_be_sent();
-        Self::new(state, Some(reader), usize::MAX)
+        let outbox = Self::new(state, Some(reader), usize::MAX);
+        outbox
+            .dead_readings
+            .store(recovered.dead_readings, Ordering::Relaxed);
+        outbox
     }
 
     /// An outbox in memory alone: its own spool, lost with the process.
     pub fn in_memory(bytes_max: usize) -> Self {
-        Self::new(State::new(0, 0), None, bytes_max)
+        Self::new(State::new(Acknowledged::default()), None, bytes_max)
     }
 
     fn new(state: State, reader: Option<LogReader>, memory_bytes_max: usize) -> Self {
@@ -119,6 +142,8 @@ impl Outbox {
             drained: Notify::new(),
             reader,
             memory_bytes_max,
+            spool_bytes: AtomicU64::new(0),
+            dead_readings: AtomicU64::new(0),
         }
     }
 
@@ -247,6 +272,36 @@ impl Outbox {
         self.lock().drop_through(through)
     }
 
+    /// A batch that was sent and that the store can never take, as it is to be set aside.
+    pub fn dead_letter(&self, sequence: u64) -> Option<DeadLetter> {
+        self.lock().dead_letter(sequence)
+    }
+
+    /// A batch was set aside: it is not sent again, and the next one says that it was skipped.
+    /// `dead_readings` counts those of all dead letters.
+    pub fn bury(&self, sequence: u64, dead_readings: u64) {
+        self.dead_readings.store(dead_readings, Ordering::Relaxed);
+        self.lock().bury(sequence);
+        self.after_acknowledgement();
+    }
+
+    /// The spool on disk takes so many bytes.
+    pub fn note_spool_bytes(&self, bytes: u64) {
+        self.spool_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How the outbox and its spool are.
+    pub fn condition(&self) -> Condition {
+        let state = self.lock();
+        Condition {
+            spooled: state.last_readings(),
+            dropped: state.dropped(),
+            dead: self.dead_readings.load(Ordering::Relaxed),
+            waiting: state.waiting_readings(),
+            spool_bytes: self.spool_bytes.load(Ordering::Relaxed),
+        }
+    }
+
     /// Waits until nothing follows and all is acknowledged.
     ///
     /// # Cancel safety
@@ -269,8 +324,8 @@ impl Outbox {
         }
     }
 
-    /// What an acknowledgement covers so far: the last sequence, and the readings up to there.
-    pub fn acknowledged(&self) -> (u64, u64) {
+    /// What is acknowledged so far.
+    pub fn acknowledged(&self) -> Acknowledged {
         self.lock().acknowledged()
     }
 

@@ -13,12 +13,13 @@
 //! Synchronous, without threads: `spool/writer.rs` runs one on a thread of its own. The records are
 //! in `spool/record.rs` and `docs/formats.md`, reading them back in `spool/recovery.rs`.
 
+mod dead_letters;
 mod record;
 mod recovery;
 pub mod writer;
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use segment_log::{
 use sensor_model::SeriesDescription;
 use store_wire::batch::{BATCH_BYTES_MAX, BATCH_READINGS_MAX};
 
+pub use self::dead_letters::{DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_DIR, DeadLetter, SetAsideError};
 pub(crate) use self::record::described_bytes;
 pub use self::record::{BatchHead, POSITION_BYTES_MAX};
 use self::record::{Record, State};
@@ -74,6 +76,28 @@ pub struct ClosedBatch {
     pub readings: u32,
     /// Where its source can go on after it.
     pub position: Option<Bytes>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// What a batch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It brings what a source gave.
+    Readings,
+    /// It says how the agent itself is. A run does not count it in what it sent.
+    Report,
+}
+
+/// What the store has acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The last sequence.
+    pub through: u64,
+    /// Readings of all sequences up to there.
+    pub readings: u64,
+    /// Of those, the ones that had to be dropped: the store was told how many they were.
+    pub dropped: u64,
 }
 
 /// A batch in the spool.
@@ -87,6 +111,8 @@ pub struct SpooledBatch {
     pub location: Location,
     /// Where the batch's bytes begin in the record.
     pub offset: u32,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 /// Why the spool does not take a batch, or does not go on.
@@ -118,6 +144,8 @@ pub enum SpoolError {
 #[derive(Debug)]
 pub struct Spool {
     log: SegmentLog,
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     options: SpoolOptions,
     state: State,
     series: Vec<SeriesDescription>,
@@ -258,6 +286,7 @@ impl Spool {
             series: self.series_count(),
             location,
             offset: u32::try_from(prefix.len()).expect("a prefix is short"),
+            purpose: batch.purpose,
         })
     }
 
@@ -270,17 +299,19 @@ impl Spool {
         Ok(self.log.sync()?)
     }
 
-    /// The store has applied every batch up to and including `through`; purges what is no longer
-    /// needed. Forgetting this in a crash only sends batches again.
+    /// The store has applied everything up to there; purges what is no longer needed. Forgetting
+    /// this in a crash only sends batches again.
     ///
     /// # Errors
     /// [`SpoolError::Failed`].
-    pub fn acknowledge(&mut self, through: u64, readings: u64) -> Result<(), SpoolError> {
+    pub fn acknowledge(&mut self, acknowledged: Acknowledged) -> Result<(), SpoolError> {
+        let through = acknowledged.through;
         if through <= self.state.acked_through {
             return Ok(());
         }
         self.state.acked_through = through;
-        self.state.acked_readings = readings;
+        self.state.acked_readings = acknowledged.readings;
+        self.state.dropped_readings = acknowledged.dropped;
         while let Some(oldest) = self.segments.front().copied() {
             let is_active = oldest.number == self.log.last_segment();
             if is_active || oldest.last_sequence > through {
@@ -412,6 +443,7 @@ impl Spool {
         let acked = Record::Acked {
             through: self.state.acked_through,
             readings: self.state.acked_readings,
+            dropped: Some(self.state.dropped_readings),
         };
         match self.write(&[acked.encode()]) {
             Ok(_) => self.acked_written = self.state.acked_through,

@@ -17,6 +17,8 @@ pub struct Tally {
     pub refused: u64,
     /// Dropped unsent because the spool was full.
     pub dropped: u64,
+    /// Set aside because the store can never take them.
+    pub dead: u64,
     /// Batches the store had applied before and suppressed.
     pub duplicates_suppressed: u64,
     /// From handing a batch to the stream to its acknowledgement.
@@ -42,6 +44,8 @@ pub struct Summary {
     pub duplicates_suppressed: u64,
     /// Readings dropped because the spool was full.
     pub dropped: u64,
+    /// Readings set aside because the store can never take them.
+    pub dead: u64,
     /// Readings refused, by the store or because they were no legal values.
     pub refused: u64,
     /// How often a connection had to be made again.
@@ -123,6 +127,7 @@ impl Tally {
         self.acked += other.acked;
         self.refused += other.refused;
         self.dropped += other.dropped;
+        self.dead += other.dead;
         self.duplicates_suppressed += other.duplicates_suppressed;
         self.latency.merge(&other.latency);
         self.gap_max = self.gap_max.max(other.gap_max);
@@ -137,6 +142,7 @@ impl Tally {
             acked: self.acked,
             duplicates_suppressed: self.duplicates_suppressed,
             dropped: self.dropped,
+            dead: self.dead,
             refused: self.refused,
             reconnects,
             seconds,

@@ -20,6 +20,9 @@ pub use settings::{Setting, Settings};
 
 /// The port that an address without one means.
 const PORT_DEFAULT: u16 = 7400;
+/// Reads that a node may answer at a time, whatever is set: the runtime has 512 threads for them, and
+/// others need some, too.
+const READS_MAX: u64 = 256;
 /// Members a cluster may have: more voters than this only make every write slower.
 pub(crate) const MEMBERS_MAX: usize = 7;
 
@@ -44,6 +47,12 @@ pub struct Config {
     pub join: Option<Vec<String>>,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Connections of clients at a time; of one identity, a quarter.
+    pub connections_max: usize,
+    /// Reads answered at a time.
+    pub reads_max: u64,
+    /// Bytes that they may hold decoded, all together.
+    pub read_memory_bytes: usize,
     /// Bytes of newest entries kept in memory.
     pub tail_cache_bytes: usize,
     /// Bytes of the disk that stay free: below this writes are refused.
@@ -97,6 +106,9 @@ impl Config {
             bootstrap: None,
             join: None,
             in_flight_bytes_max: 64 << 20,
+            connections_max: 4096,
+            reads_max: 32,
+            read_memory_bytes: 512 << 20,
             tail_cache_bytes: 32 << 20,
             reserve_bytes: 256 << 20,
             segment_bytes_max: 64 << 20,
@@ -129,6 +141,19 @@ impl Config {
             "in-flight-max",
             settings.in_flight_max.as_ref(),
             "64MiB",
+            bytes,
+        );
+        let connections = check.or(
+            "connections-max",
+            settings.connections_max.as_ref(),
+            "4096",
+            connections,
+        );
+        let reads = check.or("reads-max", settings.reads_max.as_ref(), "32", reads);
+        let read_memory = check.or(
+            "read-memory",
+            settings.read_memory.as_ref(),
+            "512MiB",
             bytes,
         );
         let tail_cache = check.or("tail-cache", settings.tail_cache.as_ref(), "32MiB", bytes);
@@ -202,6 +227,9 @@ impl Config {
                 bootstrap: bootstrap?,
                 join: join?,
                 in_flight_bytes_max: in_flight?,
+                connections_max: connections?,
+                reads_max: reads?,
+                read_memory_bytes: read_memory?,
                 tail_cache_bytes: tail_cache?,
                 reserve_bytes: reserve?,
                 segment_bytes_max: segment?,
@@ -299,6 +327,21 @@ fn node_id(text: &str) -> Result<u64, String> {
     match text.trim().parse() {
         Ok(0) | Err(_) => Err("a node's id is a whole number from 1".to_owned()),
         Ok(id) => Ok(id),
+    }
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(connections @ 1..) => Ok(connections),
+        _ => Err("write a whole number from 1".to_owned()),
+    }
+}
+
+/// How many reads at a time: each has a thread.
+fn reads(text: &str) -> Result<u64, String> {
+    match text.trim().parse() {
+        Ok(reads @ 1..=READS_MAX) => Ok(reads),
+        _ => Err(format!("write a whole number from 1 to {READS_MAX}")),
     }
 }
 

@@ -100,6 +100,7 @@ async fn render_metrics(State(page): State<Page>) -> Response {
     };
     if let Some(replica) = page.shared.replica.get() {
         set_gauges(&replica.status());
+        set_load(replica);
     }
     metrics.run_upkeep();
     metrics.render().into_response()
@@ -107,6 +108,21 @@ async fn render_metrics(State(page): State<Page>) -> Response {
 
 fn not_yet(why: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// What is under way and what waits, and whether that is too much.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn set_load(replica: &Replica) {
+    let set = |name: &'static str, value: u64| metrics::gauge!(name).set(value as f64);
+    let (under_way, waiting) = replica.proposal_bytes();
+    set("tidemark_in_flight_bytes", under_way);
+    set("tidemark_waiting_bytes", waiting);
+    set("tidemark_reads", replica.reads().held());
+    set("tidemark_reads_waiting", replica.reads().waiting());
+    set(
+        "tidemark_overloaded",
+        (replica.load() == Load::Overloaded).into(),
+    );
 }
 
 /// Gauges are set when somebody looks.

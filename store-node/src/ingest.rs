@@ -17,6 +17,7 @@ mod answers;
 pub(crate) mod intake;
 pub(crate) mod refusal;
 pub(crate) mod series;
+pub mod streams;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,10 +46,8 @@ use crate::state::Outcome;
 use answers::{Answers, Batch, Due};
 use intake::{Declared, Intake, Taken};
 use refusal::{propose_error, unexpected};
+use streams::OpenStream;
 
-/// Most bytes of one stream's batches that wait for their outcome: some syncs' worth, and few enough
-/// that sixteen busy streams fit the node's 64 MiB.
-pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 /// Most answers that wait to be said on a stream; further batches wait for the producer to read.
 const DUE_MAX: usize = 4096;
 /// Most series one stream may declare.
@@ -161,11 +160,15 @@ impl From<ReceiveError> for Ending {
 struct Session<'a> {
     context: &'a Context,
     peer: &'a PeerIdentity,
+    /// The peer's role and name, under which permits are shared: an identity gains nothing by
+    /// having many connections or instances.
+    name: String,
     producer: String,
     epoch: u64,
     next_sequence: u64,
     declared: HashMap<u32, Declared>,
     intake: Intake,
+    stream: OpenStream,
     window: Arc<Semaphore>,
     /// The last sequence that came behind a gap.
     behind_gap: Option<u64>,
@@ -195,18 +198,23 @@ impl<'a> Session<'a> {
         }
         let producer = producer_name(peer, instance.as_deref())?;
         let (epoch, next_sequence) = match epoch {
-            None => (assign_epoch(context, &producer).await?, 1),
+            None => (assign_epoch(context, peer, &producer).await?, 1),
             Some(epoch) => (epoch, next_sequence(context, &producer, epoch).await?),
         };
+        let stream = context.streams.open();
         Ok(Self {
             context,
             peer,
+            name: peer.id(),
             producer,
             epoch,
             next_sequence,
             declared: HashMap::new(),
             intake: Intake::default(),
-            window: Arc::new(Semaphore::new(WINDOW_BYTES)),
+            window: Arc::new(Semaphore::new(
+                usize::try_from(stream.window_bytes).unwrap_or(0),
+            )),
+            stream,
             behind_gap: None,
         })
     }
@@ -216,7 +224,7 @@ impl<'a> Session<'a> {
             node: self.context.replica.id(),
             epoch: self.epoch,
             next_sequence: self.next_sequence,
-            window_bytes: WINDOW_BYTES as u64,
+            window_bytes: self.stream.window_bytes,
         }
     }
 
@@ -354,14 +362,16 @@ impl<'a> Session<'a> {
         let taken = self.intake.take(body, Some(position), declared);
         let Taken {
             payload, refused, ..
-        } = taken.map_err(WireError::from)?;
+        } = taken.map_err(|error| WireError::from(error).of_batch(sequence))?;
 
-        let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        // One batch always fits: alone, it takes the whole window.
+        let permits = (bytes as u64).min(self.stream.window_bytes);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
         let window = Arc::clone(&self.window).acquire_many_owned(permits).await;
         let window = window.map_err(|_| Ending::Gone)?;
         let replica = &self.context.replica;
         let reservation = replica
-            .reserve(payload.len())
+            .reserve(&self.name, payload.len())
             .await
             .map_err(propose_error)?;
         let outcome = Box::pin(replica.propose_reserved(reservation, payload));
@@ -416,11 +426,15 @@ fn producer_name(peer: &PeerIdentity, instance: Option<&str>) -> Result<String, 
 }
 
 /// Begins the producer's next epoch.
-async fn assign_epoch(context: &Context, producer: &str) -> Result<u64, WireError> {
+async fn assign_epoch(
+    context: &Context,
+    peer: &PeerIdentity,
+    producer: &str,
+) -> Result<u64, WireError> {
     let payload = command::open_producer(producer);
     let replica = &context.replica;
     let reservation = replica
-        .reserve(payload.len())
+        .reserve(&peer.id(), payload.len())
         .await
         .map_err(propose_error)?;
     let proposed = replica.propose_reserved(reservation, payload).await;

@@ -39,9 +39,12 @@ use crate::{
     archive::Archive,
     config::Config,
     http::Page,
-    ingest, query,
+    ingest::{self, streams::Streams},
+    query,
     raft::{Replica, consensus::Consensus, link::Links, reception::Reception, types::OnFatal},
+    scan::Memory,
     state::{Payloads, State},
+    turnstile::Turnstile,
 };
 
 /// How long clients may take to read their last answers when the node ends.
@@ -59,6 +62,10 @@ pub struct Context {
     pub payloads: Arc<dyn Payloads>,
     /// What of it is sealed.
     pub archive: Arc<Archive>,
+    /// What reads may hold decoded, all together.
+    pub read_memory: Arc<Memory>,
+    /// How many streams of producers are open.
+    pub streams: Arc<Streams>,
     /// What was set.
     pub config: Arc<Config>,
     /// The time of day, for what readers call now.
@@ -168,7 +175,10 @@ impl Node {
             endpoint.clone(),
             reception.clone(),
             phase.clone(),
-            tasks.clients.clone(),
+            (
+                tasks.clients.clone(),
+                Turnstile::new(config.connections_max),
+            ),
             tasks.peers.clone(),
         ));
         let (id, drain_timeout) = (config.id, config.drain_timeout);
@@ -372,7 +382,7 @@ async fn take_connections(
     endpoint: Endpoint,
     reception: Reception,
     phase: watch::Receiver<Phase>,
-    clients: (TaskTracker, CancellationToken),
+    (clients, turnstile): ((TaskTracker, CancellationToken), Arc<Turnstile>),
     peers: (TaskTracker, CancellationToken),
 ) {
     while let Some(Some(connection)) = peers.1.run_until_cancelled(endpoint.accept()).await {
@@ -386,7 +396,7 @@ async fn take_connections(
         }
         match &*phase.borrow() {
             Phase::Running(context) => {
-                serve_client(connection, Arc::clone(context), &clients);
+                serve_client(connection, Arc::clone(context), &clients, &turnstile);
             }
             Phase::Starting | Phase::Failed(_) => {
                 connection.close(
@@ -402,6 +412,7 @@ fn serve_client(
     connection: Connection,
     context: Arc<Context>,
     (tracker, stop): &(TaskTracker, CancellationToken),
+    turnstile: &Arc<Turnstile>,
 ) {
     if stop.is_cancelled() {
         connection.close(
@@ -410,12 +421,23 @@ fn serve_client(
         );
         return;
     }
+    let entry = match turnstile.enter(connection.peer().id()) {
+        Ok(entry) => entry,
+        Err(crowded) => {
+            debug!(peer = %connection.peer(), %crowded, "a client is not let in");
+            connection.close(CloseCode::Overloaded, &crowded.to_string());
+            return;
+        }
+    };
     let stop = stop.clone();
-    if connection.protocol() == Protocol::Ingest {
-        tracker.spawn(ingest::serve(connection, context, stop));
-    } else {
-        tracker.spawn(query::serve(connection, context, stop));
-    }
+    tracker.spawn(async move {
+        if connection.protocol() == Protocol::Ingest {
+            ingest::serve(connection, context, stop).await;
+        } else {
+            query::serve(connection, context, stop).await;
+        }
+        drop(entry);
+    });
 }
 
 /// The folder of the log within the data folder.

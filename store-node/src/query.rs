@@ -7,9 +7,10 @@
 //! ([`change`]). What the peer's certificate does not let it read does
 //! not exist for it.
 //!
-//! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a connection has as
-//! many reads at a time as the transport allows it streams; a part of an answer fits a frame, and an
-//! answer is given up as soon as nobody reads it.
+//! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a node answers so many
+//! reads at a time, shared fairly between identities, lets four times as many wait, and says
+//! `OVERLOADED` to more; what all of them hold decoded is bounded as well; a part of an answer fits a
+//! frame, and an answer is given up as soon as nobody reads it.
 
 mod change;
 mod delete;
@@ -32,6 +33,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
+use crate::fair_share::Busy;
 use crate::ingest::refusal::propose_error;
 use crate::node::Context;
 use crate::raft::Proposed;
@@ -231,7 +233,19 @@ async fn respond(
     reads::check_permission(&read, peer)?;
     let deadline = deadline(timeout_ms);
     freshness::reach(&context.replica, consistency, deadline).await?;
-    reads::answer(sender, read, peer, context, deadline).await
+    let permit = timeout_at(deadline, context.replica.reads().acquire(&peer.id(), 1)).await;
+    let permit = permit.map_err(|_| {
+        let late = "the read did not get its turn in the time allowed";
+        WireError::new(ErrorCode::Timeout, late)
+    })?;
+    let permit = permit.map_err(too_many_reads)?;
+    reads::answer(sender, read, peer, context, deadline, permit).await
+}
+
+fn too_many_reads(busy: Busy) -> WireError {
+    let millis = u64::try_from(busy.retry_after.as_millis()).unwrap_or(u64::MAX);
+    let message = "too many reads wait on this node: ask another, or again later";
+    WireError::overloaded(message, millis.max(1))
 }
 
 /// Commits a command and waits until it is applied.
@@ -243,11 +257,12 @@ async fn respond(
 /// All but [`ErrorCode::Unknown`] mean that it was not committed.
 async fn proposed(
     context: &Context,
+    name: &str,
     payload: Bytes,
     deadline: Instant,
 ) -> Result<Proposed, WireError> {
     let replica = &context.replica;
-    let reserved = timeout_at(deadline, replica.reserve_for(&payload)).await;
+    let reserved = timeout_at(deadline, replica.reserve_for(name, &payload)).await;
     let reserved = reserved.map_err(|_| {
         let late = "nothing was changed in the time allowed";
         WireError::new(ErrorCode::Timeout, late)

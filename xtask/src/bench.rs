@@ -6,6 +6,7 @@ mod history;
 mod ingest;
 mod load;
 mod nodes;
+mod overload;
 mod rejoin;
 mod stage;
 mod storage;
@@ -30,6 +31,9 @@ pub(crate) enum Bench {
     Storage(storage::StorageArguments),
     /// A follower is lost and replaced under load: how long the load waits at most.
     Rejoin(rejoin::RejoinArguments),
+    /// What several times the load that a cluster can take does to it: goodput relative to its capacity,
+    /// memory, and what a small producer notices beside greedy ones.
+    Overload(overload::OverloadArguments),
 }
 
 /// Runs one measurement.
@@ -40,6 +44,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::History(arguments) => history::run(arguments),
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),
+        Bench::Overload(arguments) => overload::run(arguments),
     }
 }
 

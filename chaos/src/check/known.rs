@@ -118,6 +118,12 @@ impl Known {
         })
     }
 
+    /// When `producer` sent a batch first.
+    pub(super) fn sent_at(&self, producer: u32, sequence: u64) -> Option<Moment> {
+        let at = usize::try_from(sequence).ok()?.checked_sub(1)?;
+        self.producers.get(&producer)?.sent.get(at).copied()
+    }
+
     /// The single writes of `writer`, the first has number 1.
     pub(super) fn puts(&self, writer: u32) -> &[Put] {
         self.writers.get(&writer).map_or(&[], Vec::as_slice)

@@ -378,7 +378,24 @@ fn rule_11_writes_that_are_not_taken_again_in_time() {
 }
 
 #[test]
-fn rule_12_a_node_that_ends_by_itself() {
+fn rule_12_an_acknowledgement_that_is_faster_than_a_sync() {
+    let slow = |took: u64| {
+        let at = ms(10_000);
+        let takes = Event::SyncsTake { at, ms: 250 };
+        broken(&[takes, sent(11_000, 0, 1), acked(11_000 + took, 0, 1, 5)])
+    };
+    assert_eq!(slow(250), []);
+    assert_eq!(slow(249), [Rule::Synced]);
+    // Before syncs are known to be slow, and once they are not any more, nothing is concluded.
+    let takes = |ms| Event::SyncsTake { at: Moment(0), ms };
+    let early = [takes(250), sent(999, 0, 1), acked(1000, 0, 1, 5)];
+    assert_eq!(broken(&early), []);
+    let late = [takes(250), sent(2000, 0, 1), takes(0), acked(2001, 0, 1, 5)];
+    assert_eq!(broken(&late), []);
+}
+
+#[test]
+fn rule_13_a_node_that_ends_by_itself() {
     let ended = Event::Misbehaved {
         at: ms(1),
         text: "node 2 ended".to_owned(),

@@ -1,12 +1,16 @@
 //! The rules about leaders, about taking writes again, and about how nodes behave.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::known::Known;
 use super::{RECOVERY_MAX, Rule, Violation};
 use crate::history::{Event, Moment};
 
-/// Rules 1 and 3 where a leader says which batch it waits for; rules 11 and 12.
+/// A sync that was under way when syncs became slow may be as fast as before.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Rules 1 and 3 where a leader says which batch it waits for; rules 11 and 13.
 pub(super) fn check(known: &Known, event: &Event, found: &mut Vec<Violation>) {
     let violation = match event {
         Event::Welcomed {
@@ -69,6 +73,43 @@ pub(super) fn check_leaders(events: &[Event], found: &mut Vec<Violation>) {
                     seconds(*at)
                 ),
             });
+        }
+    }
+}
+
+/// Rule 12: while the syncs of a majority take a known time, an acknowledgement takes as long at least.
+pub(super) fn check_syncs(known: &Known, events: &[Event], found: &mut Vec<Violation>) {
+    let mut slow: Option<(Moment, Duration)> = None;
+    for event in events {
+        match event {
+            Event::SyncsTake { at, ms } => {
+                slow = (*ms > 0).then_some((*at, Duration::from_millis(*ms)));
+            }
+            Event::Acked {
+                at,
+                producer,
+                through,
+                ..
+            } => {
+                let (Some((since, takes)), Some(sent)) = (slow, known.sent_at(*producer, *through))
+                else {
+                    continue;
+                };
+                let took = at.since(sent);
+                if sent >= since.after(SETTLING) && took < takes {
+                    found.push(Violation {
+                        rule: Rule::Synced,
+                        text: format!(
+                            "at {} batch {through} of producer {producer} is acknowledged {} ms \
+                             after it was sent, while a sync takes {} ms",
+                            seconds(*at),
+                            took.as_millis(),
+                            takes.as_millis()
+                        ),
+                    });
+                }
+            }
+            _ => {}
         }
     }
 }

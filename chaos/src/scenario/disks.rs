@@ -1,16 +1,20 @@
-//! Disks that fill up or fail a sync, and wall clocks that jump.
+//! Disks that fill up, are slow or fail a sync, and wall clocks that jump.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
 use rand::RngExt;
 
+use crate::history::Event;
 use crate::stage::Stage;
 
 /// How long a node may take to meet a failing sync and to end: the next seal may be some seconds away.
 const END_TIMEOUT: Duration = Duration::from_secs(60);
 /// Parts of the paths whose syncs fail, each as likely.
 const PARTS: [&str; 5] = ["", "/log/", "/log/", "/segments/", "/manifests/"];
+/// How long a sync takes on a slow disk, in ms.
+const SLOW_SYNC_MS: Range<u64> = 100..500;
 /// By how much clocks jump at most.
 const JUMP_SECONDS: i64 = 3600;
 /// Bytes that are left free on a full disk: nothing at all, or less than a node keeps for itself.
@@ -79,6 +83,46 @@ pub(super) fn failing_syncs(stage: &mut Stage) -> Result<()> {
         stage.expect_writes()?;
         stage.wait(0.0..3.0)?;
         stage.start(id)?;
+    }
+    Ok(())
+}
+
+/// Every sync of every node takes a known time: nothing may be acknowledged sooner. In between a node is
+/// killed, so that whoever leads then is held to it as well.
+pub(super) fn slow_syncs(stage: &mut Stage) -> Result<()> {
+    while !stage.is_over() {
+        stage.expect_writes()?;
+        let ms = stage.chance().random_range(SLOW_SYNC_MS);
+        stage.tell(&format!("every sync of every node takes {ms} ms"));
+        delay_syncs(stage, ms)?;
+        stage.wait(4.0..10.0)?;
+        if stage.chance().random_bool(0.5) {
+            let id = stage.leader()?;
+            stage.kill(id)?;
+            stage.expect_writes()?;
+            stage.start(id)?;
+            stage.wait(2.0..5.0)?;
+        }
+        stage.tell("syncs are fast again");
+        delay_syncs(stage, 0)?;
+        stage.wait(0.5..2.0)?;
+    }
+    Ok(())
+}
+
+fn delay_syncs(stage: &Stage, ms: u64) -> Result<()> {
+    let note = |ms| {
+        let at = stage.recorder().now();
+        stage.recorder().note(Event::SyncsTake { at, ms });
+    };
+    // What is noted never claims more than is so.
+    note(0);
+    for id in stage.members() {
+        let faults = stage.cluster().node(id)?.faults()?;
+        faults.delay_syncs(Duration::from_millis(ms))?;
+    }
+    if ms > 0 {
+        note(ms);
     }
     Ok(())
 }

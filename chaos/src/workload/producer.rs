@@ -24,8 +24,9 @@ use crate::readings::Script;
 
 /// Batches that wait for an acknowledgement at most; beyond, the source pauses.
 const BACKLOG_MAX: u64 = 1000;
-/// Without an acknowledgement for so long, another leader is looked for.
-const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Without an acknowledgement for so long, another leader is looked for: a leader that was killed says
+/// nothing. It is part of every write gap that is measured.
+const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a leader may take to say welcome, and a batch to be sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long to wait before the next node is tried.

@@ -10,7 +10,7 @@ use query_app::question::Terms;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sensor_model::{Consistency, Kind, SeriesPath, TimeRange, Timestamp, Unit};
-use store_wire::message::ErrorCode;
+use store_wire::message::{Bounds, ErrorCode};
 use tokio::time::sleep;
 
 use crate::history::{Event, Fate, Recorder};
@@ -89,6 +89,7 @@ impl Putter {
             consistency: Consistency::Any,
             node: None,
             timeout: TIMEOUT,
+            bounds: Bounds::default(),
         };
         for number in 1.. {
             let reading = LooseReading {

@@ -44,6 +44,8 @@ pub(super) struct Heard {
     pub(super) freshness: Option<Freshness>,
     pub(super) sightings: Vec<Sighting>,
     pub(super) oddity: Option<String>,
+    /// A read at this position sees all of it.
+    pub(super) token: u64,
 }
 
 /// Why there is no answer.
@@ -91,6 +93,7 @@ pub(super) async fn ask(
                     rows.for_each(|(time, value)| reading.row(time, value));
                 }
             }
+            Response::End { seen, .. } => heard.token = seen.map_or(0, |seen| seen.index),
             Response::LastReadings { readings } => {
                 let latest = latest(&readings);
                 reading.latest.extend(latest.sightings);

@@ -14,6 +14,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sensor_model::{Consistency, Pattern};
 use store_wire::client::Dialer;
+use store_wire::message::Bounds;
 use tokio::time::sleep;
 
 use super::question::{Heard, LATEST, Missed, Question, TIMEOUT, ask, every, latest};
@@ -185,7 +186,7 @@ impl Reader {
                 *seen = (*seen).max(*through);
             }
         }
-        self.token = self.token.max(freshness.applied.index);
+        self.token = self.token.max(heard.token).max(freshness.applied.index);
         Ok(Reply::Answered {
             replica: freshness.replica,
             applied: freshness.applied.index,
@@ -227,6 +228,7 @@ impl Roamer {
             consistency: Consistency::Linearizable,
             node: None,
             timeout: TIMEOUT,
+            bounds: Bounds::default(),
         };
         loop {
             let began = self.recorder.now();

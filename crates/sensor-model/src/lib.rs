@@ -16,6 +16,7 @@ pub mod grouping;
 pub mod path;
 pub mod pattern;
 pub mod query;
+pub mod reserved;
 pub mod series;
 pub mod size;
 pub mod statistics;

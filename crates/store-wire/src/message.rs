@@ -123,6 +123,9 @@ pub struct WireError {
     /// When to try again, in ms, where the code is [`ErrorCode::Overloaded`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The sequence of the batch at fault, where one is that can never be taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
 }
 
 impl WireError {
@@ -133,6 +136,7 @@ impl WireError {
             message: message.into(),
             leader: None,
             retry_after_ms: None,
+            batch: None,
         }
     }
 
@@ -147,7 +151,15 @@ impl WireError {
             message,
             leader,
             retry_after_ms: None,
+            batch: None,
         }
+    }
+
+    /// The same error, naming the batch that can never be taken.
+    #[must_use]
+    pub const fn of_batch(mut self, sequence: u64) -> Self {
+        self.batch = Some(sequence);
+        self
     }
 
     /// "Overloaded", with the time to wait in ms.
@@ -157,6 +169,7 @@ impl WireError {
             message: message.into(),
             leader: None,
             retry_after_ms: Some(retry_after_ms),
+            batch: None,
         }
     }
 }

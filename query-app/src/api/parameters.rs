@@ -2,7 +2,7 @@
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use sensor_model::ByteSize;
+use sensor_model::{ByteSize, Token};
 use store_wire::message::Freshness;
 
 use crate::api::problem::Problem;
@@ -157,7 +157,7 @@ pub(crate) const fn content_type(format: Format) -> &'static str {
 
 /// Who answered, and how fresh: `tidemark-replica`, `-applied`, `-age-ms` (left out when unknown)
 /// and `-token`.
-pub(crate) fn freshness_headers(freshness: &Freshness) -> HeaderMap {
+pub(crate) fn freshness_headers(freshness: &Freshness, token: Token) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name: &'static str, text: String| {
         let value = HeaderValue::from_str(&text).expect("numbers and a dash are legal in a header");
@@ -168,7 +168,7 @@ pub(crate) fn freshness_headers(freshness: &Freshness) -> HeaderMap {
     if let Some(age_ms) = freshness.age_ms {
         add("tidemark-age-ms", age_ms.to_string());
     }
-    add("tidemark-token", freshness.applied.to_string());
+    add("tidemark-token", token.to_string());
     // An answer is as old as it says: what stands between must not keep it.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));

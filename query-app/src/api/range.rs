@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use store_wire::message::Order;
 use tracing::warn;
@@ -16,6 +16,10 @@ use crate::client::answer::RangeAnswer;
 use crate::failure::{Failure, UsageError};
 use crate::format::{Format, RangeFormat, range_format};
 use crate::question::{RangeQuestion, RangeTexts};
+
+/// Bytes of an answer that are made before its headers are sent. A longer answer's token is that of the
+/// position the replica had applied when it began.
+const FIRST_BYTES: usize = 64 << 10;
 
 const PARAMETERS: [&str; 15] = [
     "from",
@@ -79,8 +83,17 @@ pub(super) async fn range(
     if question.page.rows.is_some() {
         return whole_page(pieces, format).await;
     }
-    // Until the first piece is there, a failure can still be answered properly.
-    let first = pieces.next().await?.unwrap_or_default();
+    // Until the first bytes are on their way, a failure can still be answered properly, and the token
+    // of a short answer is known.
+    let mut first = BytesMut::new();
+    while first.len() < FIRST_BYTES
+        && let Some(piece) = pieces.next().await?
+    {
+        first.extend_from_slice(&piece);
+    }
+    let first = first.freeze();
+    let summary = pieces.answer.summary();
+    let token = summary.map_or(freshness.applied, |summary| summary.token);
     let rest = stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.next().await.transpose()?;
         if let Err(failure) = &piece {
@@ -91,7 +104,7 @@ pub(super) async fn range(
     .fuse();
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
     let content = [(header::CONTENT_TYPE, content_type(format))];
-    Ok((content, freshness_headers(&freshness), body).into_response())
+    Ok((content, freshness_headers(&freshness, token), body).into_response())
 }
 
 /// A page as a whole, with where it goes on in the header `tidemark-next`.
@@ -100,9 +113,13 @@ async fn whole_page(mut pieces: Pieces, format: Format) -> Result<Response, Prob
     while let Some(piece) = pieces.next().await? {
         body.extend_from_slice(&piece);
     }
-    let mut headers = freshness_headers(&pieces.answer.freshness());
-    let next = pieces.answer.summary().and_then(|summary| summary.next);
-    if let Some(next) = next {
+    let freshness = pieces.answer.freshness();
+    let summary = pieces.answer.summary();
+    let token = summary
+        .as_ref()
+        .map_or(freshness.applied, |summary| summary.token);
+    let mut headers = freshness_headers(&freshness, token);
+    if let Some(next) = summary.and_then(|summary| summary.next) {
         let value = HeaderValue::from_str(&next.to_string())
             .expect("the digits of a cursor are legal in a header");
         headers.insert(HeaderName::from_static("tidemark-next"), value);
@@ -149,8 +166,9 @@ impl Pieces {
             let next = match self.answer.next().await {
                 Ok(Some(part)) => self.format.part(&part, &mut out).map_err(Failure::from),
                 Ok(None) => {
-                    let summary = self.answer.summary().unwrap_or_default();
-                    self.format.end(&summary, &mut out);
+                    if let Some(summary) = self.answer.summary() {
+                        self.format.end(&summary, &mut out);
+                    }
                     self.state = PiecesState::Ended;
                     Ok(())
                 }

@@ -23,5 +23,10 @@ pub(super) async fn series(
     let answer = state.client.series(&pattern, &terms).await?;
     let body = lists::series(&answer, format, style);
     let content = [(header::CONTENT_TYPE, content_type(format))];
-    Ok((content, freshness_headers(&answer.freshness), body).into_response())
+    Ok((
+        content,
+        freshness_headers(&answer.freshness, answer.token),
+        body,
+    )
+        .into_response())
 }

@@ -35,12 +35,15 @@ pub enum Part {
 }
 
 /// What is known when an answer is whole.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Whether a limit cut rows off.
     pub truncated: bool,
     /// Where to go on, when there is more than the page has.
     pub next: Option<Cursor>,
+    /// A read with this token sees all that the answer has; of a page that is followed by another, all
+    /// that was applied when it began.
+    pub token: Token,
 }
 
 /// The latest reading of each series, ordered by path.
@@ -48,6 +51,8 @@ pub struct Summary {
 pub struct LastAnswer {
     /// Which replica answered, and how fresh it was.
     pub freshness: Freshness,
+    /// A read with this token sees all that the answer has.
+    pub token: Token,
     /// The readings.
     pub readings: Vec<(SeriesDescription, Reading)>,
 }
@@ -57,6 +62,8 @@ pub struct LastAnswer {
 pub struct SeriesAnswer {
     /// Which replica answered, and how fresh it was.
     pub freshness: Freshness,
+    /// A read with this token sees all that the answer has.
+    pub token: Token,
     /// The series.
     pub series: Vec<SeriesInfo>,
 }
@@ -149,6 +156,12 @@ pub(crate) fn out_of_place(address: &str, frame: &Frame) -> Failure {
     )
 }
 
+/// The token of an answer that ended with `seen`; a node that does not say it goes by what it had
+/// applied before.
+pub(crate) fn token(freshness: &Freshness, seen: Option<Token>) -> Token {
+    seen.map_or(freshness.applied, |seen| seen.max(freshness.applied))
+}
+
 impl RangeAnswer {
     pub(crate) fn new(freshness: Freshness, frames: FrameReader, shaper: Option<Shaper>) -> Self {
         Self {
@@ -218,6 +231,7 @@ impl RangeAnswer {
         self.summary = Some(Summary {
             truncated: false,
             next,
+            token: self.freshness.applied,
         });
     }
 
@@ -292,12 +306,19 @@ impl RangeAnswer {
                 }
             }
             (Response::Buckets { buckets }, _, Some(shaper)) => shaper.push(buckets),
-            (Response::End { truncated, .. }, _, _) => {
-                let truncated = *truncated;
+            (
+                Response::End {
+                    truncated, seen, ..
+                },
+                _,
+                _,
+            ) => {
+                let (truncated, token) = (*truncated, token(&self.freshness, *seen));
                 self.end_series();
                 self.summary = Some(Summary {
                     truncated,
                     next: None,
+                    token,
                 });
             }
             _ => return Err(out_of_place(&self.frames.address, frame)),

@@ -3,7 +3,7 @@
 //! Numbers are written as exact text: integers of 64 bits whole, floats in the shortest form that
 //! reads back. What JSON cannot say (an infinite sum) is `null`.
 
-use sensor_model::{Aggregate, Bucket, Columns, GroupKey, Kind, SeriesDescription, Value};
+use sensor_model::{Aggregate, Bucket, Columns, GroupKey, Kind, SeriesDescription, Token, Value};
 use store_wire::message::Freshness;
 
 use crate::client::answer::{Part, Summary};
@@ -135,7 +135,7 @@ impl RangeFormat for JsonRange {
     fn end(&mut self, summary: &Summary, out: &mut Vec<u8>) {
         self.close_series(out);
         out.extend_from_slice(b"],");
-        write_freshness(&self.freshness, out);
+        write_freshness(&self.freshness, summary.token, out);
         out.push(b',');
         write_key("truncated", out);
         write_display(summary.truncated, out);
@@ -226,7 +226,7 @@ pub(crate) fn write_group(heads: &[String], key: &[Option<String>], out: &mut Ve
 }
 
 /// `"replica":…,"applied":…,"age_ms":…,"token":…`.
-pub(crate) fn write_freshness(freshness: &Freshness, out: &mut Vec<u8>) {
+pub(crate) fn write_freshness(freshness: &Freshness, token: Token, out: &mut Vec<u8>) {
     write_key("replica", out);
     write_display(freshness.replica, out);
     out.push(b',');
@@ -240,7 +240,7 @@ pub(crate) fn write_freshness(freshness: &Freshness, out: &mut Vec<u8>) {
     }
     out.push(b',');
     write_key("token", out);
-    write_text(&freshness.applied.to_string(), out);
+    write_text(&token.to_string(), out);
 }
 
 /// `"name":`.
@@ -269,7 +269,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     use proptest::prelude::*;
-    use sensor_model::{Grid, SeriesPath, Timestamp, Token, Values};
+    use sensor_model::{Grid, SeriesPath, Timestamp, Values};
     use serde_json::value::RawValue;
 
     use crate::question::calendar::Every;
@@ -294,7 +294,15 @@ mod tests {
         for part in parts {
             format.part(part, &mut out).unwrap();
         }
-        format.end(&Summary::default(), &mut out);
+        let summary = Summary {
+            truncated: false,
+            next: None,
+            token: Token {
+                shard: 0,
+                index: 125,
+            },
+        };
+        format.end(&summary, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -325,7 +333,7 @@ mod tests {
                 r#"{"series":[{"path":"a","kind":"f64","unit":"","#,
                 r#""timestamps":["1970-01-01T00:00:00.000000000Z","1970-01-01T00:00:00.000000001Z"],"#,
                 r#""values":[21.5,-0]},{"path":"b","kind":"f64","unit":"","timestamps":[],"values":[]}],"#,
-                r#""replica":2,"applied":123,"age_ms":4,"token":"0-123","truncated":false}"#,
+                r#""replica":2,"applied":123,"age_ms":4,"token":"0-125","truncated":false}"#,
                 "\n"
             )
         );

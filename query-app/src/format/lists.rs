@@ -1,6 +1,6 @@
 //! Lists: latest readings and series. Each is small enough to be held as a whole.
 
-use sensor_model::{SeriesDescription, Timestamp};
+use sensor_model::{SeriesDescription, Timestamp, Token};
 use store_wire::message::{Freshness, SeriesInfo};
 
 use crate::client::answer::{LastAnswer, SeriesAnswer};
@@ -59,7 +59,7 @@ pub fn last(answer: &LastAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
             json_list(
                 "readings",
                 &answer.readings,
-                &answer.freshness,
+                (&answer.freshness, answer.token),
                 format,
                 write,
                 &mut out,
@@ -125,7 +125,7 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
             json_list(
                 "series",
                 &answer.series,
-                &answer.freshness,
+                (&answer.freshness, answer.token),
                 format,
                 write,
                 &mut out,
@@ -172,7 +172,7 @@ fn write_series(info: &SeriesInfo, times: &mut TimeText, out: &mut Vec<u8>) {
 fn json_list<T>(
     name: &str,
     items: &[T],
-    freshness: &Freshness,
+    (freshness, token): (&Freshness, Token),
     format: Format,
     mut write: impl FnMut(&T, &mut Vec<u8>),
     out: &mut Vec<u8>,
@@ -189,13 +189,13 @@ fn json_list<T>(
     out.extend_from_slice(b":");
     json::write_array(items.iter(), out, write);
     out.push(b',');
-    write_freshness(freshness, out);
+    write_freshness(freshness, token, out);
     out.extend_from_slice(b"}\n");
 }
 
 #[cfg(test)]
 mod tests {
-    use sensor_model::{Kind, Reading, SeriesPath, Token, Unit, Value};
+    use sensor_model::{Kind, Reading, SeriesPath, Unit, Value};
 
     use super::*;
 
@@ -233,6 +233,7 @@ mod tests {
     fn series_in_every_form_name_path_kind_unit_count_first_last_and_attributes() {
         let mut answer = SeriesAnswer {
             freshness: freshness(),
+            token: freshness().applied,
             series: vec![info("a/b", Kind::F64, "Cel")],
         };
         assert_eq!(
@@ -265,6 +266,7 @@ mod tests {
     fn integers_beyond_53_bits_stay_exact_in_json() {
         let answer = LastAnswer {
             freshness: freshness(),
+            token: freshness().applied,
             readings: vec![(
                 description("a", Kind::I64, ""),
                 Reading {

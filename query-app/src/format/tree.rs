@@ -82,6 +82,7 @@ mod tests {
                 applied: Token { shard: 0, index: 9 },
                 age_ms: None,
             },
+            token: Token { shard: 0, index: 9 },
             series: vec![
                 info("host/cpu", Kind::F64, "%"),
                 info("plant/a/on", Kind::Bool, ""),

@@ -17,6 +17,12 @@ use crate::store::Step;
 pub(crate) const START: i64 = 1_767_225_600_000_000_000;
 pub(crate) const SECOND: i64 = 1_000_000_000;
 
+/// The token that answers end with: the store went on applying meanwhile.
+pub(crate) const SEEN: Token = Token {
+    shard: 0,
+    index: 1240,
+};
+
 /// Four series, one of each kind, a reading a second each.
 pub(crate) fn plant() -> Vec<(SeriesDescription, Columns)> {
     vec![
@@ -70,6 +76,7 @@ pub(crate) fn end() -> Step {
         series: 0,
         rows: 0,
         truncated: false,
+        seen: Some(SEEN),
     }
     .into()
 }

@@ -141,6 +141,7 @@ async fn the_limit_says_that_it_cut_rows_off() {
             series: 1,
             rows: 1,
             truncated: true,
+            seen: None,
         };
         vec![answer(), head(&series), rows(&columns), end.into()]
     });

@@ -85,7 +85,11 @@ impl World {
 impl Link for World {
     fn reach(&self, address: &str) -> BoxFuture<'static, Result<(), LinkError>> {
         let reach = self.node(address).reach;
-        async move { Ok(pass(reach).await) }.boxed()
+        async move {
+            pass(reach).await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn ask(
@@ -144,6 +148,7 @@ fn respond(node: &Node, request: &Request) -> Vec<Frame> {
                 series: 0,
                 rows: 0,
                 truncated: false,
+                seen: None,
             },
         ],
     };

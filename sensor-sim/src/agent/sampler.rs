@@ -8,6 +8,7 @@ use store_wire::clock::Clock;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::reporter::Reporter;
 use crate::batcher::Batcher;
 use crate::board::Board;
 use crate::delivery::SourceEnd;
@@ -28,6 +29,7 @@ pub(super) struct SamplerConfig {
     pub(super) duration: Option<Duration>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) board: Arc<Board>,
+    pub(super) reporter: Option<Reporter>,
 }
 
 /// Drives one source.
@@ -47,6 +49,8 @@ enum Woken {
     Due,
     /// The batch is old enough.
     Lingered,
+    /// The agent is to say how it is.
+    Report,
     /// The duration is over, or somebody wants to stop.
     Over,
 }
@@ -73,6 +77,7 @@ impl Sampler {
             .map(|duration| Instant::now() + duration);
         let outcome = self.sample_until(end, &halt).await;
         self.batcher.close(&mut self.closed);
+        self.report(Reporter::last);
         // Who stopped the intake knows why.
         let _ = self.hand_over(&halt).await;
         outcome
@@ -88,6 +93,7 @@ impl Sampler {
                 return Ok(SourceEnd::Stopped);
             }
             let next = self.sample()?;
+            self.report(Reporter::due);
             if self.hand_over(halt).await.is_err() {
                 return Ok(SourceEnd::Stopped);
             }
@@ -143,6 +149,7 @@ impl Sampler {
                 () = halt.cancelled() => Woken::Over,
                 () = sleep_until_some(end) => Woken::Over,
                 () = sleep_until_some(self.linger_until) => Woken::Lingered,
+                () = sleep_until_some(self.next_report()) => Woken::Report,
                 () = sleep_until(due_at) => Woken::Due,
             };
             match woken {
@@ -152,8 +159,24 @@ impl Sampler {
                     self.close();
                     self.hand_over(halt).await?;
                 }
+                Woken::Report => {
+                    self.report(Reporter::due);
+                    self.hand_over(halt).await?;
+                }
             }
         }
+    }
+
+    /// Says how the agent is, if there is something to say.
+    fn report(&mut self, say: impl FnOnce(&mut Reporter) -> Option<Vec<(SeriesDescription, i64)>>) {
+        if let Some(report) = self.config.reporter.as_mut().and_then(say) {
+            let now = self.config.clock.now();
+            self.batcher.report(report, now, &mut self.closed);
+        }
+    }
+
+    fn next_report(&self) -> Option<Instant> {
+        self.config.reporter.as_ref().map(Reporter::next)
     }
 
     fn close(&mut self) {

@@ -33,6 +33,12 @@ impl Backoff {
         pause
     }
 
+    /// Between once and twice a pause that the store asked for, so that not all whom it asked come
+    /// back together.
+    pub(super) fn spread(&mut self, pause: Duration) -> Duration {
+        pause.mul_f64(self.rng.random_range(1.0..2.0))
+    }
+
     /// Begins with short pauses again.
     pub(super) const fn reset(&mut self) {
         self.pause = FIRST;
@@ -52,6 +58,20 @@ mod tests {
         assert!(pauses[11] >= LONGEST / 2);
         backoff.reset();
         assert!(backoff.next() <= FIRST);
+    }
+
+    #[test]
+    fn a_pause_asked_for_is_kept_and_spread() {
+        let mut backoff = Backoff::new(1);
+        let asked = Duration::from_millis(100);
+        let pauses: Vec<Duration> = (0..50).map(|_| backoff.spread(asked)).collect();
+        assert!(
+            pauses
+                .iter()
+                .all(|pause| (asked..asked * 2).contains(pause))
+        );
+        assert!(pauses.iter().any(|pause| *pause > asked.mul_f64(1.7)));
+        assert!(pauses.iter().any(|pause| *pause < asked.mul_f64(1.3)));
     }
 
     #[test]

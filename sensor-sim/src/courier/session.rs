@@ -12,13 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::patience::Patience;
 use crate::intake::Intake;
 use crate::outbox::{Outbox, OutboxError, Turn};
 use crate::spool::described_bytes;
 
-/// A leader from which nothing is heard for so long, while batches are in flight, is given up: the
-/// transport alone would need 10 s to notice that it was killed.
-const STALL_TIMEOUT: Duration = Duration::from_secs(4);
 /// Declarations are sent in messages of about this size, well below a frame's bound.
 const DECLARATION_BYTES: usize = 64 << 10;
 
@@ -50,6 +48,13 @@ impl std::fmt::Display for Chain<'_> {
     }
 }
 
+/// When the leader was last heard of, and how long it may be silent from then on.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    at: Instant,
+    allowed: Duration,
+}
+
 /// Delivers until nothing follows and all is acknowledged, or the session ends.
 ///
 /// # Cancel safety
@@ -59,16 +64,20 @@ pub(super) async fn run(
     outbox: &Outbox,
     intake: &Intake,
     refused: &mut BTreeSet<u32>,
+    patience: &mut Patience,
 ) -> Result<(), SessionEnd> {
     let IngestSession {
         mut sender,
         receiver,
         ..
     } = session;
-    let (heard, last_heard) = watch::channel(Instant::now());
+    let (heard, last_heard) = watch::channel(Heard {
+        at: Instant::now(),
+        allowed: patience.allowed(),
+    });
     let delivered = tokio::select! {
         outcome = send(&mut sender, outbox) => outcome,
-        Err(end) = receive(receiver, outbox, intake, refused, &heard) => Err(end),
+        Err(end) = receive(receiver, outbox, intake, refused, (patience, &heard)) => Err(end),
         () = stall(outbox, &last_heard) => Err(SessionEnd::Stalled),
     };
     if delivered.is_ok() {
@@ -111,11 +120,18 @@ async fn receive(
     outbox: &Outbox,
     intake: &Intake,
     refused: &mut BTreeSet<u32>,
-    heard: &watch::Sender<Instant>,
+    (patience, heard): (&mut Patience, &watch::Sender<Heard>),
 ) -> Result<Infallible, SessionEnd> {
     loop {
         let message = receiver.receive().await?;
-        heard.send_replace(Instant::now());
+        let silence = heard.borrow().at.elapsed();
+        if let Some(waited) = outbox.oldest_wait() {
+            patience.heard(silence.min(waited));
+        }
+        heard.send_replace(Heard {
+            at: Instant::now(),
+            allowed: patience.allowed(),
+        });
         match message {
             ToProducer::Ack {
                 through,
@@ -152,15 +168,16 @@ async fn receive(
     }
 }
 
-/// Completes when batches are in flight and nothing has been heard for [`STALL_TIMEOUT`].
-async fn stall(outbox: &Outbox, last_heard: &watch::Receiver<Instant>) {
+/// Completes when batches are in flight and nothing has been heard for as long as is allowed.
+async fn stall(outbox: &Outbox, last_heard: &watch::Receiver<Heard>) {
     loop {
-        let quiet = last_heard.borrow().elapsed();
+        let Heard { at, allowed } = *last_heard.borrow();
+        let quiet = at.elapsed();
         let silence = outbox.oldest_wait().map(|waiting| waiting.min(quiet));
         match silence {
-            Some(silence) if silence >= STALL_TIMEOUT => return,
+            Some(silence) if silence >= allowed => return,
             silence => {
-                let rest = STALL_TIMEOUT - silence.unwrap_or_default();
+                let rest = allowed.saturating_sub(silence.unwrap_or_default());
                 sleep_until(Instant::now() + rest).await;
             }
         }

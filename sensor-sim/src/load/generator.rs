@@ -11,8 +11,8 @@ use store_wire::batch::{BATCH_READINGS_MAX, BatchBuilder};
 use super::LoadShape;
 use super::walk::Walk;
 use crate::source::Nature;
-use crate::spool::ClosedBatch;
 use crate::spool::writer::Submission;
+use crate::spool::{ClosedBatch, Purpose};
 
 /// A batch closes when it has so many bytes: large enough to amortise its cost, small enough that
 /// many are in flight.
@@ -155,6 +155,7 @@ impl Generator {
                 bytes: self.builder.finish(),
                 readings,
                 position: serde_json::to_vec(&position).ok().map(Bytes::from),
+                purpose: Purpose::Readings,
             },
             declared: std::mem::take(&mut self.undeclared),
             nature: Nature::Recorded,

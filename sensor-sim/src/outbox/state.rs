@@ -8,13 +8,14 @@ use sensor_model::SeriesDescription;
 use tokio::time::Instant;
 
 use super::{OutboxError, Outgoing};
-use crate::spool::{BatchHead, ClosedBatch, SpooledBatch};
+use crate::spool::{Acknowledged, BatchHead, ClosedBatch, DeadLetter, Purpose, SpooledBatch};
 use crate::summary::Tally;
 
 /// One batch that is not acknowledged.
 #[derive(Debug)]
 struct Entry {
     head: BatchHead,
+    purpose: Purpose,
     series: u32,
     /// Where it is in the spool, unless it has none or was dropped from it.
     place: Option<(Location, u32)>,
@@ -25,6 +26,8 @@ struct Entry {
     sent_at: Option<Instant>,
     /// Readings the store left out, by series.
     refused: BTreeMap<u32, u64>,
+    /// The store can never take it: it was set aside, and is passed over.
+    is_dead: bool,
 }
 
 /// Where the session is: the next sequence to send, and the readings of all before it.
@@ -38,8 +41,7 @@ struct Cursor {
 pub(super) struct State {
     entries: VecDeque<Entry>,
     series: Vec<SeriesDescription>,
-    acked_through: u64,
-    acked_readings: u64,
+    acked: Acknowledged,
     /// The last sequence that can have reached the store: sent in this run, or found in the spool
     /// when it was opened.
     sent_last: u64,
@@ -64,18 +66,17 @@ pub(super) enum Lookup {
 }
 
 impl State {
-    pub(super) fn new(acked_through: u64, acked_readings: u64) -> Self {
+    pub(super) fn new(acked: Acknowledged) -> Self {
         Self {
             entries: VecDeque::new(),
             series: Vec::new(),
-            acked_through,
-            acked_readings,
-            sent_last: acked_through,
-            last: acked_through,
-            last_readings: acked_readings,
+            acked,
+            sent_last: acked.through,
+            last: acked.through,
+            last_readings: acked.readings,
             cursor: Cursor {
-                sequence: acked_through + 1,
-                readings: acked_readings,
+                sequence: acked.through + 1,
+                readings: acked.readings,
             },
             cached_bytes: 0,
             wake_at: u64::MAX,
@@ -110,7 +111,7 @@ impl State {
 
     pub(super) fn push_spooled(&mut self, batch: &SpooledBatch, bytes: Option<Bytes>) {
         let place = Some((batch.location, batch.offset));
-        self.push(batch.head, batch.series, place, bytes);
+        self.push(batch.head, batch.purpose, batch.series, place, bytes);
     }
 
     pub(super) fn push_in_memory(&mut self, batch: ClosedBatch) {
@@ -120,12 +121,13 @@ impl State {
             readings_before: self.last_readings,
         };
         let series = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
-        self.push(head, series, None, Some(batch.bytes));
+        self.push(head, batch.purpose, series, None, Some(batch.bytes));
     }
 
     fn push(
         &mut self,
         head: BatchHead,
+        purpose: Purpose,
         series: u32,
         place: Option<(Location, u32)>,
         bytes: Option<Bytes>,
@@ -136,12 +138,14 @@ impl State {
         self.cached_bytes += bytes.as_ref().map_or(0, Bytes::len);
         self.entries.push_back(Entry {
             head,
+            purpose,
             series,
             place,
             bytes,
             first_sent_at: None,
             sent_at: None,
             refused: BTreeMap::new(),
+            is_dead: false,
         });
     }
 
@@ -162,11 +166,17 @@ impl State {
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.is_closed && self.entries.is_empty()
+        self.is_closed && self.entries.iter().all(|entry| entry.is_dead)
+    }
+
+    /// The entry that is to be sent next.
+    fn at_cursor(&self) -> Option<&Entry> {
+        let from = self.position(self.cursor.sequence);
+        self.entries.range(from..).find(|entry| !entry.is_dead)
     }
 
     pub(super) fn lookup(&self) -> Lookup {
-        let Some(entry) = self.entries.get(self.position(self.cursor.sequence)) else {
+        let Some(entry) = self.at_cursor() else {
             return if self.is_drained() {
                 Lookup::Drained
             } else {
@@ -187,15 +197,14 @@ impl State {
     }
 
     pub(super) fn begin_send(&mut self, sequence: u64, now: Instant) -> bool {
-        let position = self.position(self.cursor.sequence);
-        let Some(entry) = self
-            .entries
-            .get_mut(position)
-            .filter(|entry| entry.head.sequence == sequence)
-        else {
+        if self.at_cursor().map(|entry| entry.head.sequence) != Some(sequence) {
+            return false;
+        }
+        let position = self.position(sequence);
+        let Some(entry) = self.entries.get_mut(position) else {
             return false;
         };
-        if entry.sent_at.is_none() {
+        if entry.sent_at.is_none() && entry.purpose == Purpose::Readings {
             self.tally.sent += u64::from(entry.head.readings);
         }
         entry.first_sent_at.get_or_insert(now);
@@ -218,9 +227,9 @@ impl State {
             self.fail(error.clone());
             return Err(error);
         }
-        if store < self.acked_through {
+        if store < self.acked.through {
             tracing::error!(
-                acknowledged = self.acked_through,
+                acknowledged = self.acked.through,
                 store,
                 "the store has forgotten batches that it had acknowledged: they cannot be sent again"
             );
@@ -240,7 +249,7 @@ impl State {
                 .and_then(|index| self.entries.get(index))
             {
                 Some(before) => before.head.readings_before + u64::from(before.head.readings),
-                None => self.acked_readings,
+                None => self.acked.readings,
             },
         };
         self.cursor = Cursor {
@@ -252,7 +261,7 @@ impl State {
     pub(super) fn acknowledge(&mut self, through: u64, duplicates: u64, now: Instant) -> bool {
         self.tally.duplicates_suppressed += duplicates;
         self.remove_through(through.min(self.last), Some(now));
-        self.acked_through >= self.wake_at
+        self.acked.through >= self.wake_at
     }
 
     /// Removes what is applied. An acknowledgement that came with a welcome tells no latency.
@@ -264,7 +273,15 @@ impl State {
                 break;
             };
             self.cached_bytes -= entry.bytes.as_ref().map_or(0, Bytes::len);
-            self.acked_readings = entry.head.readings_before + u64::from(entry.head.readings);
+            // What lay between was dropped, and the store was told so with this batch.
+            self.acked.dropped += entry
+                .head
+                .readings_before
+                .saturating_sub(self.acked.readings);
+            self.acked.readings = entry.head.readings_before + u64::from(entry.head.readings);
+            if entry.is_dead || entry.purpose == Purpose::Report {
+                continue;
+            }
             if let Some(sent_at) = entry.first_sent_at {
                 let refused: u64 = entry.refused.values().sum();
                 self.tally.refused += refused;
@@ -274,7 +291,7 @@ impl State {
                 }
             }
         }
-        self.acked_through = self.acked_through.max(through);
+        self.acked.through = self.acked.through.max(through);
     }
 
     pub(super) fn refuse(&mut self, sequence: u64, number: u32, readings: u64) {
@@ -282,7 +299,9 @@ impl State {
         match self.entries.get_mut(position) {
             // Told again for a batch that was sent again, it counts once.
             Some(entry) if entry.head.sequence == sequence => {
-                entry.refused.insert(number, readings);
+                if entry.purpose == Purpose::Readings {
+                    entry.refused.insert(number, readings);
+                }
             }
             _ => {
                 self.tally.refused += readings;
@@ -297,7 +316,7 @@ impl State {
         let mut kept = VecDeque::with_capacity(self.entries.len());
         for (index, mut entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
             let was_sent = entry.sent_at.is_some() && entry.bytes.is_some();
-            if index < end && !was_sent {
+            if index < end && !was_sent && !entry.is_dead {
                 dropped += u64::from(entry.head.readings);
                 self.cached_bytes -= entry.bytes.as_ref().map_or(0, Bytes::len);
                 continue;
@@ -318,6 +337,7 @@ impl State {
         let from = self.position(self.cursor.sequence);
         self.entries
             .range(from..)
+            .filter(|entry| !entry.is_dead)
             .take_while(|entry| entry.bytes.is_none())
             .map_while(|entry| Some((entry.head.sequence, entry.place?)))
             .take_while(|(_, (location, _))| {
@@ -340,8 +360,48 @@ impl State {
         }
     }
 
-    pub(super) const fn acknowledged(&self) -> (u64, u64) {
-        (self.acked_through, self.acked_readings)
+    pub(super) const fn acknowledged(&self) -> Acknowledged {
+        self.acked
+    }
+
+    /// Readings of all sequences so far.
+    pub(super) const fn last_readings(&self) -> u64 {
+        self.last_readings
+    }
+
+    /// Readings dropped among all sequences so far: what is missing between the batches.
+    pub(super) fn dropped(&self) -> u64 {
+        let mut end = self.acked.readings;
+        let mut dropped = self.acked.dropped;
+        for entry in &self.entries {
+            dropped += entry.head.readings_before.saturating_sub(end);
+            end = entry.head.readings_before + u64::from(entry.head.readings);
+        }
+        dropped + self.last_readings.saturating_sub(end)
+    }
+
+    pub(super) fn dead_letter(&self, sequence: u64) -> Option<DeadLetter> {
+        let entry = self.entries.get(self.position(sequence))?;
+        let is_it = entry.head.sequence == sequence && !entry.is_dead;
+        let bytes = entry.bytes.clone().filter(|_| is_it)?;
+        Some(DeadLetter {
+            sequence,
+            readings: entry.head.readings,
+            bytes,
+            series: self.series[..entry.series as usize].to_vec(),
+        })
+    }
+
+    pub(super) fn bury(&mut self, sequence: u64) {
+        let position = self.position(sequence);
+        if let Some(entry) = self.entries.get_mut(position)
+            && entry.head.sequence == sequence
+            && !entry.is_dead
+        {
+            entry.is_dead = true;
+            self.cached_bytes -= entry.bytes.take().map_or(0, |bytes| bytes.len());
+            self.tally.dead += u64::from(entry.head.readings);
+        }
     }
 
     pub(super) const fn wake_spool_at(&mut self, sequence: u64) {
@@ -349,13 +409,13 @@ impl State {
     }
 
     pub(super) fn waiting_readings(&self) -> u64 {
-        let entries = self.entries.iter();
-        entries.map(|entry| u64::from(entry.head.readings)).sum()
+        let alive = self.entries.iter().filter(|entry| !entry.is_dead);
+        alive.map(|entry| u64::from(entry.head.readings)).sum()
     }
 
     /// When the oldest batch sent in this session was sent.
     pub(super) fn oldest_sent(&self) -> Option<Instant> {
-        let oldest = self.entries.front()?;
+        let oldest = self.entries.iter().find(|entry| !entry.is_dead)?;
         let sent_in_session = oldest.head.sequence < self.cursor.sequence;
         oldest.sent_at.filter(|_| sent_in_session)
     }
@@ -372,130 +432,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spooled(sequence: u64, readings_before: u64) -> SpooledBatch {
-        SpooledBatch {
-            head: BatchHead {
-                sequence,
-                readings: 10,
-                readings_before,
-            },
-            series: 1,
-            location: Location {
-                segment: 1,
-                offset: 64,
-                len: 5,
-            },
-            offset: 0,
-        }
-    }
-
-    /// Batches 1 to `count` of 10 readings each.
-    fn state_with(count: u64) -> State {
-        let mut state = State::new(0, 0);
-        for sequence in 1..=count {
-            let bytes = Bytes::from_static(b"batch");
-            state.push_spooled(&spooled(sequence, (sequence - 1) * 10), Some(bytes));
-        }
-        state
-    }
-
-    /// `(sequence, skipped, dropped)` of everything that can be sent now.
-    fn send_all(state: &mut State) -> Vec<(u64, u64, u64)> {
-        let mut sent = Vec::new();
-        while let Lookup::Send(outgoing) = state.lookup() {
-            assert!(state.begin_send(outgoing.sequence, Instant::now()));
-            sent.push((
-                outgoing.sequence,
-                outgoing.skipped,
-                outgoing.dropped_readings,
-            ));
-        }
-        sent
-    }
-
-    #[test]
-    fn unsent_batches_are_dropped_and_counted_with_the_next_one() {
-        let mut state = state_with(5);
-        assert_eq!(state.drop_through(3), 30);
-        assert_eq!(send_all(&mut state), [(4, 3, 30), (5, 0, 0)]);
-        assert_eq!(state.tally().dropped, 30);
-        assert_eq!(state.tally().sent, 20);
-    }
-
-    #[test]
-    fn batches_that_were_sent_are_not_dropped_and_can_be_sent_again() {
-        let mut state = state_with(2);
-        assert_eq!(send_all(&mut state).len(), 2);
-        for sequence in 3..=6 {
-            let bytes = Bytes::from_static(b"batch");
-            state.push_spooled(&spooled(sequence, (sequence - 1) * 10), Some(bytes));
-        }
-        assert_eq!(state.drop_through(4), 20);
-        assert_eq!(send_all(&mut state), [(5, 2, 20), (6, 0, 0)]);
-        state.begin_session(1).unwrap();
-        let again = [(1, 0, 0), (2, 0, 0), (5, 2, 20), (6, 0, 0)];
-        assert_eq!(send_all(&mut state), again);
-        assert_eq!(state.tally().sent, 40, "sent again is not sent twice");
-    }
-
-    #[test]
-    fn what_the_store_has_applied_is_not_sent_again_and_not_counted_as_dropped() {
-        let mut state = state_with(5);
-        send_all(&mut state);
-        state.begin_session(4).unwrap();
-        assert_eq!(state.tally().acked, 30);
-        assert_eq!(send_all(&mut state), [(4, 0, 0), (5, 0, 0)]);
-    }
-
-    #[test]
-    fn a_rewind_sends_again_from_there() {
-        let mut state = state_with(4);
-        send_all(&mut state);
-        state.rewind(3);
-        assert_eq!(send_all(&mut state), [(3, 0, 0), (4, 0, 0)]);
-    }
-
-    #[test]
-    fn a_store_that_is_ahead_is_not_sent_anything() {
-        let mut state = state_with(3);
-        state.all_may_be_sent();
-        state.push_spooled(&spooled(4, 30), Some(Bytes::from_static(b"batch")));
-        assert!(state.begin_session(4).is_ok());
-        // The fourth was never sent: what the store has under its number is something else.
-        let refused = state.begin_session(5);
-        assert!(matches!(
-            refused,
-            Err(OutboxError::StoreAhead { store: 4, spool: 3 })
-        ));
-    }
-
-    #[test]
-    fn refused_readings_are_not_acknowledged_ones_and_count_once() {
-        let mut state = state_with(2);
-        send_all(&mut state);
-        state.refuse(1, 0, 4);
-        state.refuse(1, 0, 4);
-        state.acknowledge(2, 0, Instant::now());
-        assert_eq!((state.tally().acked, state.tally().refused), (16, 4));
-    }
-
-    #[test]
-    fn batches_not_in_memory_are_asked_for_in_order_and_bounded() {
-        let mut state = State::new(0, 0);
-        for sequence in 1..=4 {
-            state.push_spooled(&spooled(sequence, (sequence - 1) * 10), None);
-        }
-        assert!(matches!(state.lookup(), Lookup::Load));
-        let asked = |state: &State, bytes| -> Vec<u64> {
-            let wanted = state.to_load(bytes).into_iter();
-            wanted.map(|(sequence, ..)| sequence).collect()
-        };
-        assert_eq!(asked(&state, 10), [1, 2]);
-        state.loaded(1, Bytes::from_static(b"batch"));
-        assert_eq!(send_all(&mut state), [(1, 0, 0)]);
-        assert_eq!(asked(&state, 100), [2, 3, 4]);
-    }
-}
+mod tests;

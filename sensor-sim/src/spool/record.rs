@@ -4,10 +4,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use sensor_model::SeriesDescription;
 use serde::{Deserialize, Serialize};
 
+use super::Acknowledged;
+
 const TAG_STATE: u8 = 1;
 const TAG_SERIES: u8 = 2;
 const TAG_BATCH: u8 = 3;
-const TAG_ACKED: u8 = 4;
+const TAG_ACKED_V1: u8 = 4;
+const TAG_ACKED: u8 = 5;
 
 /// The version of these records.
 const VERSION: u8 = 1;
@@ -31,6 +34,15 @@ pub(super) struct State {
     pub(super) acked_through: u64,
     /// Readings of the sequences up to there.
     pub(super) acked_readings: u64,
+    /// Of those, the ones that had to be dropped.
+    #[serde(default)]
+    pub(super) dropped_readings: u64,
+    /// The last sequence whose batch was set aside.
+    #[serde(default)]
+    pub(super) dead_through: u64,
+    /// Readings of all batches that were set aside.
+    #[serde(default)]
+    pub(super) dead_readings: u64,
     /// The sequence the next batch gets.
     pub(super) next_sequence: u64,
     /// Readings of all sequences before it, acknowledged, spooled or dropped.
@@ -64,9 +76,11 @@ pub(super) enum Record {
         /// Where the batch's bytes begin in the record.
         offset: u32,
     },
+    /// `None` for what was dropped in a record of before there was such a count.
     Acked {
         through: u64,
         readings: u64,
+        dropped: Option<u64>,
     },
 }
 
@@ -97,9 +111,20 @@ impl State {
             epoch: None,
             acked_through: 0,
             acked_readings: 0,
+            dropped_readings: 0,
+            dead_through: 0,
+            dead_readings: 0,
             next_sequence: 1,
             readings: 0,
             position: Bytes::new(),
+        }
+    }
+
+    pub(super) const fn acknowledged(&self) -> Acknowledged {
+        Acknowledged {
+            through: self.acked_through,
+            readings: self.acked_readings,
+            dropped: self.dropped_readings,
         }
     }
 }
@@ -117,10 +142,17 @@ impl Record {
                 out.put_u8(TAG_SERIES);
                 put_cbor(&mut out, &(first, series));
             }
-            Self::Acked { through, readings } => {
-                out.put_u8(TAG_ACKED);
+            Self::Acked {
+                through,
+                readings,
+                dropped,
+            } => {
+                out.put_u8(dropped.map_or(TAG_ACKED_V1, |_| TAG_ACKED));
                 out.put_u64_le(*through);
                 out.put_u64_le(*readings);
+                if let Some(dropped) = dropped {
+                    out.put_u64_le(*dropped);
+                }
             }
             Self::Batch { head, position, .. } => out.put(batch_prefix(head, position)),
         }
@@ -142,11 +174,17 @@ impl Record {
                 Ok(Self::Series(first, series))
             }
             TAG_BATCH => decode_batch(rest, payload.len()),
-            TAG_ACKED if rest.len() == 16 => Ok(Self::Acked {
+            TAG_ACKED if rest.len() == 24 => Ok(Self::Acked {
                 through: rest.get_u64_le(),
                 readings: rest.get_u64_le(),
+                dropped: Some(rest.get_u64_le()),
             }),
-            TAG_ACKED => Err(RecordError::Malformed),
+            TAG_ACKED_V1 if rest.len() == 16 => Ok(Self::Acked {
+                through: rest.get_u64_le(),
+                readings: rest.get_u64_le(),
+                dropped: None,
+            }),
+            TAG_ACKED | TAG_ACKED_V1 => Err(RecordError::Malformed),
             unknown => Err(RecordError::UnknownTag(unknown)),
         }
     }
@@ -275,6 +313,9 @@ mod tests {
             epoch: Some(3),
             acked_through: 7,
             acked_readings: 70,
+            dropped_readings: 10,
+            dead_through: 6,
+            dead_readings: 5,
             next_sequence: 12,
             readings: 120,
             position: Bytes::from_static(b"row 5"),
@@ -291,11 +332,30 @@ mod tests {
             Record::Acked {
                 through: 9,
                 readings: 90,
+                dropped: Some(20),
+            },
+            Record::Acked {
+                through: 9,
+                readings: 90,
+                dropped: None,
             },
         ];
         for record in records {
             assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
+    }
+
+    #[test]
+    fn a_state_of_before_drops_were_counted_has_none() {
+        let state = State::new("local".to_owned(), "device/press".to_owned());
+        let mut map: ciborium::Value = ciborium::Value::serialized(&state).unwrap();
+        let fields = map.as_map_mut().unwrap();
+        let is_new =
+            |name: &str| ["dropped_readings", "dead_through", "dead_readings"].contains(&name);
+        fields.retain(|(key, _)| !is_new(key.as_text().unwrap()));
+        let mut payload = vec![TAG_STATE];
+        ciborium::into_writer(&map, &mut payload).unwrap();
+        assert_eq!(Record::decode(&payload), Ok(Record::State(state)));
     }
 
     #[test]
@@ -327,6 +387,8 @@ mod tests {
             &[TAG_STATE, 0xFF],
             &[TAG_BATCH, 1],
             &[TAG_ACKED; 4],
+            &[TAG_ACKED; 17],
+            &[TAG_ACKED_V1; 25],
         ] {
             assert!(Record::decode(payload).is_err(), "{payload:?}");
         }

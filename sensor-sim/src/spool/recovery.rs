@@ -10,8 +10,8 @@ use sensor_model::SeriesDescription;
 
 use super::record::{self, Record, State};
 use super::{
-    BatchHead, Owner, RECORD_EXTRA_BYTES, SegmentUse, Spool, SpoolError, SpoolOptions,
-    SpooledBatch, log_options,
+    Acknowledged, BatchHead, Owner, Purpose, RECORD_EXTRA_BYTES, SegmentUse, Spool, SpoolError,
+    SpoolOptions, SpooledBatch, log_options,
 };
 
 /// What a spool held when it was opened.
@@ -19,10 +19,10 @@ use super::{
 pub struct Recovered {
     /// Batches not known to be acknowledged, in order.
     pub batches: Vec<SpooledBatch>,
-    /// The last sequence known to be acknowledged.
-    pub acked_through: u64,
-    /// Readings of the sequences up to there.
-    pub acked_readings: u64,
+    /// What is known to be acknowledged.
+    pub acked: Acknowledged,
+    /// Readings of all batches that were ever set aside.
+    pub dead_readings: u64,
     /// Where the source can go on.
     pub position: Option<Bytes>,
     /// Bytes of an interrupted write that were cut: never sent.
@@ -114,7 +114,7 @@ pub(super) fn open(
     let name = dir.display().to_string();
     let mut reading = Reading::default();
     let opened = SegmentLog::open(
-        disk,
+        Arc::clone(&disk),
         dir,
         log_options(&options),
         &mut |location, payload| Ok(reading.take(location, payload)?),
@@ -144,22 +144,24 @@ pub(super) fn open(
             wanted: owner.producer.clone(),
         });
     }
-    let acked_through = state.acked_through;
+    let acked = state.acknowledged();
     let recovered = Recovered {
         batches: reading
             .batches
             .into_iter()
-            .filter(|batch| batch.head.sequence > acked_through)
+            .filter(|batch| batch.head.sequence > acked.through)
             .collect(),
-        acked_through,
-        acked_readings: state.acked_readings,
+        acked,
+        dead_readings: state.dead_readings,
         position: (!state.position.is_empty()).then(|| state.position.clone()),
         torn_bytes: found.torn.map_or(0, |torn| torn.bytes),
     };
     let mut spool = Spool {
         log,
+        disk,
+        dir: dir.to_owned(),
         options,
-        acked_written: acked_through,
+        acked_written: acked.through,
         state,
         series_bytes: reading
             .series
@@ -212,10 +214,15 @@ impl Reading {
                 position,
                 offset,
             } => self.take_batch(location, head, position, offset)?,
-            Record::Acked { through, readings } => {
+            Record::Acked {
+                through,
+                readings,
+                dropped,
+            } => {
                 let state = self.state.as_mut().ok_or(Contradiction::NoState)?;
                 state.acked_through = through;
                 state.acked_readings = readings;
+                state.dropped_readings = dropped.unwrap_or(state.dropped_readings);
             }
         }
         Ok(())
@@ -267,6 +274,8 @@ impl Reading {
             series: u32::try_from(self.series.len()).expect("the preamble bounds the series"),
             location,
             offset,
+            // The record does not say; it only matters for what a run counts.
+            purpose: Purpose::Readings,
         });
         Ok(())
     }

@@ -15,7 +15,9 @@ use sensor_model::SeriesDescription;
 use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
-use super::{ClosedBatch, Spool, SpoolError, SpooledBatch};
+use super::{
+    ClosedBatch, DEAD_LETTER_BYTES_MAX, DeadLetter, SetAsideError, Spool, SpoolError, SpooledBatch,
+};
 use crate::outbox::{Outbox, OutboxError};
 use crate::source::Nature;
 
@@ -60,6 +62,7 @@ struct Queue {
     submissions: VecDeque<Submission>,
     bytes: usize,
     epoch: Option<(u64, oneshot::Sender<()>)>,
+    letter: Option<Letter>,
     /// Set when acknowledgements may have made room.
     acknowledged: bool,
     is_closed: bool,
@@ -73,9 +76,13 @@ struct Queue {
 struct Work {
     submissions: VecDeque<Submission>,
     epoch: Option<(u64, oneshot::Sender<()>)>,
+    letter: Option<Letter>,
     is_closed: bool,
     is_abandoned: bool,
 }
+
+/// A batch to be set aside, and who waits for it.
+type Letter = (DeadLetter, oneshot::Sender<Result<(), SetAsideError>>);
 
 impl SpoolWriter {
     /// Starts the thread. What was recovered must be in the outbox already.
@@ -176,6 +183,26 @@ impl SpoolIntake {
         }
         kept.await.map_err(|_| OutboxError::Stopped)
     }
+
+    /// Puts a batch that will not be sent again into a file of its own, durably, before returning.
+    ///
+    /// # Cancel safety
+    /// Safe: it is set aside all the same.
+    ///
+    /// # Errors
+    /// [`SetAsideError`]; the batch is still in the spool then.
+    pub async fn set_aside(&self, letter: DeadLetter) -> Result<(), SetAsideError> {
+        let (done, set_aside) = oneshot::channel();
+        {
+            let mut queue = self.shared.lock();
+            if queue.has_ended {
+                return Err(SetAsideError::NoSpool);
+            }
+            queue.letter = Some((letter, done));
+            self.shared.work.notify_one();
+        }
+        set_aside.await.unwrap_or(Err(SetAsideError::NoSpool))
+    }
 }
 
 impl Shared {
@@ -200,6 +227,7 @@ impl Worker {
             let mut queue = self.shared.lock();
             queue.has_ended = true;
             queue.epoch = None;
+            queue.letter = None;
         }
         self.shared.room.notify_waiters();
         match outcome {
@@ -222,8 +250,13 @@ impl Worker {
                 // Whoever asked may have gone meanwhile.
                 let _ = kept.send(());
             }
+            if let Some((letter, done)) = work.letter {
+                // As above.
+                let _ = done.send(self.set_aside(&letter));
+            }
             waiting.extend(work.submissions);
             self.write(&mut waiting)?;
+            self.outbox.note_spool_bytes(self.spool.bytes());
             if work.is_closed && waiting.is_empty() && !is_complete {
                 // Epochs and acknowledgements may still come.
                 self.outbox.close();
@@ -242,7 +275,10 @@ impl Worker {
         loop {
             let has_batches = takes_batches && !queue.submissions.is_empty();
             let is_closed = queue.is_closed && takes_batches && !is_complete;
-            let is_asked = queue.acknowledged || queue.epoch.is_some() || queue.is_abandoned;
+            let is_asked = queue.acknowledged
+                || queue.epoch.is_some()
+                || queue.letter.is_some()
+                || queue.is_abandoned;
             if has_batches || is_closed || is_asked {
                 break;
             }
@@ -265,6 +301,7 @@ impl Worker {
             is_abandoned: queue.is_abandoned,
             submissions,
             epoch: queue.epoch.take(),
+            letter: queue.letter.take(),
         };
         drop(queue);
         self.shared.room.notify_waiters();
@@ -272,9 +309,19 @@ impl Worker {
     }
 
     fn take_acknowledgements(&mut self) -> Result<(), SpoolError> {
-        let (through, readings) = self.outbox.acknowledged();
-        self.spool.acknowledge(through, readings)?;
+        self.spool.acknowledge(self.outbox.acknowledged())?;
         self.outbox.wake_spool_at(self.spool.purgeable_at());
+        Ok(())
+    }
+
+    fn set_aside(&mut self, letter: &DeadLetter) -> Result<(), SetAsideError> {
+        let (file, dead_readings) = self.spool.set_aside(letter, DEAD_LETTER_BYTES_MAX)?;
+        self.outbox.bury(letter.sequence, dead_readings);
+        warn!(
+            file = %file.display(),
+            readings = letter.readings,
+            "a batch that the store can never take was set aside: see what is wrong with it"
+        );
         Ok(())
     }
 

@@ -1,9 +1,16 @@
 //! An agent and a store that misbehaves: every reading arrives, and is applied exactly once.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
 use segment_log::fake::FakeDisk;
+use segment_log::{Disk, read_file};
+use sensor_model::{Timestamp, Value};
 use sensor_sim::agent::{Outcome, RunError};
 use sensor_sim::courier::CourierError;
 use sensor_sim::delivery::{DeliveryError, Storage};
+use sensor_sim::spool::DEAD_LETTERS_DIR;
 use tokio_util::sync::CancellationToken;
 
 use super::fake_store::{FakeStore, Fault};
@@ -136,6 +143,173 @@ async fn readings_that_do_not_fit_the_spool_are_dropped_and_the_store_is_told_ho
     store.stop();
 }
 
+/// The agent's own series in the store, by the last segment of their paths, oldest reading first.
+fn reports(store: &FakeStore) -> BTreeMap<String, Vec<i64>> {
+    let table = store.table();
+    let mut reports: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for ((path, _), value) in &table.values {
+        let Some(name) = path.strip_prefix("_tidemark/agents/press/test/") else {
+            continue;
+        };
+        let Value::I64(value) = value else {
+            panic!("{path} is no count");
+        };
+        reports.entry(name.to_owned()).or_default().push(*value);
+    }
+    reports
+}
+
+#[tokio::test]
+async fn what_was_dropped_reaches_the_store_as_a_series_also_after_a_restart() {
+    let world = World::new();
+    let store = FakeStore::start(&world, 1);
+    store.table().is_mute = true;
+    let disk = FakeDisk::new();
+    let stop = CancellationToken::new();
+    let rows = 2_000;
+    let source = Numbered::new(rows)
+        .live()
+        .with_text(1_000)
+        .stopping_at(rows, &stop);
+    let mut config = world.agent(source, &store.targets, &disk);
+    config.report_every = Some(Duration::from_millis(20));
+    small_spool(&mut config.delivery.storage);
+    let outcome = run_until(config, stop).await.unwrap();
+    assert!(outcome.summary.dropped > 1_000);
+    assert!(reports(&store).is_empty());
+
+    store.table().is_mute = false;
+    let mut config = world.agent(Numbered::new(0), &store.targets, &disk);
+    config.report_every = Some(Duration::from_secs(3600));
+    small_spool(&mut config.delivery.storage);
+    assert_clean(&run(config).await.unwrap());
+    let reports = reports(&store);
+    assert_eq!(reports.len(), 6, "{:?}", reports.keys());
+    let dropped = &reports["dropped"];
+    assert!(dropped.is_sorted(), "it only grows: {dropped:?}");
+    let last = *dropped.last().unwrap();
+    let told = store.table().producers["device/press#test"].dropped_readings;
+    assert_eq!(u64::try_from(last).unwrap(), told);
+    let spool = *reports["spool_bytes"].last().unwrap();
+    assert!((1..=512 << 10).contains(&spool), "{spool}");
+    let applied = store.table().applied.values().all(|times| *times == 1);
+    assert!(applied, "reports are applied once as well");
+    store.stop();
+}
+
+#[tokio::test]
+async fn an_agent_says_how_it_is_from_time_to_time_and_does_not_count_that_as_readings() {
+    let world = World::new();
+    let store = FakeStore::start(&world, 1);
+    let source = Numbered::new(300);
+    let mut config = world.agent(source, &store.targets, &FakeDisk::new());
+    config.report_every = Some(Duration::ZERO);
+    let outcome = run(config).await.unwrap();
+    assert_clean(&outcome);
+    assert_eq!((outcome.summary.sent, outcome.summary.acked), (600, 600));
+    let reports = reports(&store);
+    assert!(
+        reports["waiting"].len() > 10,
+        "{}",
+        reports["waiting"].len()
+    );
+    assert!(reports["dropped"].iter().all(|dropped| *dropped == 0));
+    assert!(reports["spooled"].is_sorted());
+    store
+        .table()
+        .values
+        .retain(|(path, _), _| !path.starts_with("_tidemark"));
+    assert_exactly_once(&store, &Numbered::new(300));
+    store.stop();
+}
+
+#[tokio::test]
+async fn an_agent_whose_own_series_are_refused_goes_on_all_the_same() {
+    let world = World::new();
+    let store = FakeStore::start(&world, 1);
+    for name in [
+        "spooled",
+        "dropped",
+        "dead_letters",
+        "waiting",
+        "spool_bytes",
+        "reconnects",
+    ] {
+        let path = format!("_tidemark/agents/press/test/{name}");
+        store.table().forbidden.insert(path);
+    }
+    let mut config = world.agent(Numbered::new(50), &store.targets, &FakeDisk::new());
+    config.report_every = Some(Duration::ZERO);
+    let outcome = run(config).await.unwrap();
+    assert_clean(&outcome);
+    assert_eq!((outcome.summary.acked, outcome.summary.refused), (100, 0));
+    store.stop();
+}
+
+#[tokio::test]
+async fn a_batch_that_can_never_be_taken_is_set_aside_counted_and_the_others_go_on() {
+    let world = World::new();
+    let store = FakeStore::start(&world, 2);
+    store.table().undigestible.extend([7, 8, 20, 40]);
+    store.inject(25, Fault::CloseUnacknowledged);
+    let disk = FakeDisk::new();
+    let mut config = world.agent(Numbered::new(200), &store.targets, &disk);
+    config.report_every = Some(Duration::from_secs(3600));
+    let outcome = run(config).await.unwrap();
+    assert_clean(&outcome);
+    // Batches of 10 readings, 40 of them; the last one may be followed by a report.
+    let summary = &outcome.summary;
+    assert_eq!((summary.dead, summary.acked, summary.dropped), (40, 360, 0));
+
+    // What is missing in the store is in the dead letters, as the HTTP API would take it.
+    let dir = Path::new("/spool").join(DEAD_LETTERS_DIR);
+    let mut names = disk.list(&dir).unwrap();
+    names.sort();
+    assert_eq!(names.len(), 4, "{names:?}");
+    assert!(names[0].ends_with("00000000000000000007.json"), "{names:?}");
+    let mut all = store.table().values.clone();
+    for name in names {
+        let text = read_file(&disk, &dir.join(name)).unwrap();
+        let readings: Vec<serde_json::Value> = serde_json::from_slice(&text).unwrap();
+        assert_eq!(readings.len(), 10);
+        for reading in readings {
+            let text = reading["timestamp"].as_str().unwrap();
+            let at = Timestamp::parse(text, Timestamp::from_nanos(0)).unwrap();
+            let value = match reading["kind"].as_str().unwrap() {
+                "f64" => Value::F64(reading["value"].as_f64().unwrap()),
+                "text" => Value::Text(reading["value"].as_str().unwrap().to_owned()),
+                other => panic!("{other}"),
+            };
+            let path = reading["path"].as_str().unwrap().to_owned();
+            assert!(all.insert((path, at.as_nanos()), value).is_none());
+        }
+    }
+    all.retain(|(path, _), _| !path.starts_with("_tidemark"));
+    assert!(all == Numbered::new(200).expected());
+
+    // The next run says what was lost, once; nothing is set aside again.
+    store.table().undigestible.clear();
+    let mut config = world.agent(Numbered::new(200), &store.targets, &disk.restart());
+    config.report_every = Some(Duration::from_secs(3600));
+    assert_clean(&run(config).await.unwrap());
+    assert_eq!(reports(&store)["dead_letters"].last(), Some(&40));
+    store.stop();
+}
+
+#[tokio::test]
+async fn without_a_spool_on_disk_a_refused_batch_ends_the_run() {
+    let world = World::new();
+    let store = FakeStore::start(&world, 1);
+    store.table().undigestible.insert(3);
+    let mut config = world.agent(Numbered::new(100), &store.targets, &FakeDisk::new());
+    config.delivery.storage = Storage::Memory { bytes_max: 1 << 20 };
+    let outcome = run(config).await.unwrap();
+    let error = outcome.errors.first().map(ToString::to_string);
+    assert!(error.expect("it must fail").contains("damaged"));
+    assert!(outcome.remaining > 0);
+    store.stop();
+}
+
 fn small_spool(storage: &mut Storage) {
     let Storage::Spool { bytes_max, .. } = storage else {
         panic!("no spool");
@@ -230,7 +404,7 @@ async fn an_agent_that_finds_nobody_gives_up_after_its_patience_and_names_the_ta
         std::slice::from_ref(&target),
         &FakeDisk::new(),
     );
-    config.delivery.patience = Some(std::time::Duration::from_millis(800));
+    config.delivery.patience = Some(Duration::from_millis(800));
     let outcome = run(config).await.unwrap();
     assert_eq!(outcome.remaining, 40);
     let error = outcome.errors.first().map(ToString::to_string);

@@ -62,6 +62,8 @@ pub(super) struct Table {
     /// Paths that are refused.
     pub(super) forbidden: BTreeSet<String>,
     late: Option<Late>,
+    /// Batches that can never be taken.
+    pub(super) undigestible: BTreeSet<u64>,
     /// While set, batches are taken and never answered.
     pub(super) is_mute: bool,
     pub(super) struck: Vec<Fault>,
@@ -288,6 +290,14 @@ impl Stream {
     async fn batch(&mut self, head: Head, body: Bytes) -> After {
         if let Some(leader) = self.leader() {
             return self.fail(WireError::not_leader(Some(leader))).await;
+        }
+        let is_bad = {
+            let table = self.table.lock().unwrap();
+            !table.is_mute && table.undigestible.contains(&head.sequence)
+        };
+        if is_bad {
+            let error = WireError::new(ErrorCode::BadRequest, "a chunk is damaged");
+            return self.fail(error.of_batch(head.sequence)).await;
         }
         let fault = {
             let mut table = self.table.lock().unwrap();

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use segment_log::fake::{FakeDisk, Fault};
 use sensor_model::{Kind, SeriesDescription, SeriesPath};
 use sensor_sim::spool::{
-    ClosedBatch, OpenError, Owner, Recovered, Spool, SpoolError, SpoolOptions,
+    Acknowledged, ClosedBatch, DeadLetter, OpenError, Owner, Purpose, Recovered, SetAsideError,
+    Spool, SpoolError, SpoolOptions,
 };
 
 /// Small, so that a few batches fill a segment.
@@ -34,6 +35,14 @@ fn open(disk: &FakeDisk) -> Result<(Spool, Recovered), OpenError> {
 }
 
 /// A batch that can be told from any other.
+fn acknowledged(through: u64) -> Acknowledged {
+    Acknowledged {
+        through,
+        readings: readings_before(through + 1),
+        dropped: 0,
+    }
+}
+
 fn batch(number: u64) -> ClosedBatch {
     let mut bytes = number.to_le_bytes().to_vec();
     bytes.resize(BATCH_BYTES, u8::try_from(number % 251).unwrap());
@@ -41,6 +50,7 @@ fn batch(number: u64) -> ClosedBatch {
         bytes: bytes.into(),
         readings: u32::try_from(number % 7 + 1).unwrap(),
         position: Some(Bytes::copy_from_slice(&number.to_le_bytes())),
+        purpose: Purpose::Readings,
     }
 }
 
@@ -101,7 +111,7 @@ fn workload(spool: &mut Spool, model: &mut Model) -> Result<(), SpoolError> {
         if round % 4 == 2 {
             let through = model.appended - 3;
             model.acknowledged = through;
-            spool.acknowledge(through, readings_before(through + 1))?;
+            spool.acknowledge(acknowledged(through))?;
         }
     }
     Ok(())
@@ -120,7 +130,7 @@ fn check(spool: &Spool, recovered: &Recovered, model: &Model, context: &str) {
             "{context}: {sequence} is lost, found {found:?}"
         );
     }
-    assert!(recovered.acked_through <= model.acknowledged, "{context}");
+    assert!(recovered.acked.through <= model.acknowledged, "{context}");
     assert!(
         found.iter().all(|sequence| *sequence <= model.appended + 1),
         "{context}"
@@ -246,15 +256,13 @@ fn acknowledged_batches_make_room_by_whole_segments_without_a_drop() {
         assert!(spool.make_room(BATCH_BYTES).unwrap(), "at batch {number}");
         spool.append(&batch(number)).unwrap();
         spool.sync().unwrap();
-        spool
-            .acknowledge(number, readings_before(number + 1))
-            .unwrap();
+        spool.acknowledge(acknowledged(number)).unwrap();
         assert!(spool.bytes() <= OPTIONS.bytes_max);
     }
     spool.close().unwrap();
     let (_, recovered) = open(&disk.restart()).unwrap();
     assert_eq!(recovered.batches, []);
-    assert_eq!(recovered.acked_through, 500);
+    assert_eq!(recovered.acked.through, 500);
 }
 
 #[test]
@@ -268,13 +276,13 @@ fn series_are_declared_in_every_segment_and_begin_anew_once_nothing_waits() {
         spool.append(&batch(number)).unwrap();
     }
     spool.sync().unwrap();
-    spool.acknowledge(18, readings_before(19)).unwrap();
+    spool.acknowledge(acknowledged(18)).unwrap();
     spool.close().unwrap();
     let disk = disk.restart();
     let (mut spool, recovered) = open(&disk).unwrap();
     assert_eq!(spool.series().len(), 50);
     assert_eq!(recovered.batches.len(), 2);
-    spool.acknowledge(20, readings_before(21)).unwrap();
+    spool.acknowledge(acknowledged(20)).unwrap();
     spool.close().unwrap();
     let (mut spool, _) = open(&disk.restart()).unwrap();
     assert_eq!(spool.series(), []);
@@ -326,4 +334,41 @@ fn a_full_disk_refuses_a_batch_and_takes_it_once_there_is_space() {
     spool.sync().unwrap();
     let (_, recovered) = open(&disk.power_cut()).unwrap();
     assert_eq!(recovered.batches.len() as u64, taken + 1);
+}
+
+#[test]
+fn dead_letters_are_taken_to_the_last_byte_counted_once_and_kept_over_a_restart() {
+    let disk = FakeDisk::new();
+    let letter = |sequence| DeadLetter {
+        sequence,
+        readings: 3,
+        bytes: Bytes::from(vec![9; 100]),
+        series: Vec::new(),
+    };
+    let (mut spool, _) = open(&disk).unwrap();
+    spool.set_epoch(4).unwrap();
+    // What cannot be read is kept as it is.
+    let (file, counted) = spool.set_aside(&letter(1), 200).unwrap();
+    assert!(
+        file.ends_with("dead-letters/4-00000000000000000001.batch"),
+        "{}",
+        file.display()
+    );
+    assert_eq!(counted, 3);
+    assert_eq!(
+        spool.set_aside(&letter(1), 200).unwrap().1,
+        3,
+        "the same again"
+    );
+    let full = spool.set_aside(&letter(2), 199).unwrap_err();
+    assert!(
+        matches!(full, SetAsideError::Full { bytes_max: 199, .. }),
+        "{full}"
+    );
+    assert_eq!(spool.set_aside(&letter(2), 200).unwrap().1, 6);
+    drop(spool);
+    let (mut spool, recovered) = open(&disk.power_cut()).unwrap();
+    assert_eq!(recovered.dead_readings, 6);
+    assert!(spool.set_aside(&letter(3), 299).is_err());
+    assert_eq!(spool.set_aside(&letter(3), 300).unwrap().1, 9);
 }

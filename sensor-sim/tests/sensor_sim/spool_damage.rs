@@ -7,7 +7,9 @@ use bytes::Bytes;
 use segment_log::fake::FakeDisk;
 use segment_log::{Disk, read_file};
 use sensor_model::{Kind, SeriesDescription, SeriesPath};
-use sensor_sim::spool::{ClosedBatch, OpenError, Owner, Spool, SpoolOptions};
+use sensor_sim::spool::{
+    Acknowledged, ClosedBatch, OpenError, Owner, Purpose, Spool, SpoolOptions,
+};
 
 const DIR: &str = "/spool";
 
@@ -45,11 +47,17 @@ fn image() -> FakeDisk {
             bytes: vec![number; 60 + usize::from(number)].into(),
             readings: 3,
             position: Some(Bytes::copy_from_slice(&[number])),
+            purpose: Purpose::Readings,
         };
         spool.append(&batch).unwrap();
         spool.sync().unwrap();
     }
-    spool.acknowledge(1, 3).unwrap();
+    let acknowledged = Acknowledged {
+        through: 1,
+        readings: 3,
+        dropped: 0,
+    };
+    spool.acknowledge(acknowledged).unwrap();
     spool.close().unwrap();
     disk.restart()
 }
@@ -60,10 +68,11 @@ fn no_flipped_bit_changes_what_is_sent() {
     let (_, expected) = open(&image.restart()).unwrap();
     assert_eq!(expected.len(), 4);
     let (mut named, mut harmless) = (0, 0);
-    let names = image.list(Path::new(DIR)).unwrap();
+    let whole = image.restart();
+    let names = whole.list(Path::new(DIR)).unwrap();
     for name in names {
         let path: PathBuf = Path::new(DIR).join(&name);
-        let bytes = read_file(&image, &path).unwrap();
+        let bytes = read_file(&whole, &path).unwrap();
         let used = bytes
             .iter()
             .rposition(|byte| *byte != 0)

@@ -90,6 +90,7 @@ impl World {
             linger: Duration::from_millis(5),
             duration: None,
             clock: Arc::new(SystemClock),
+            report_every: None,
         }
     }
 }

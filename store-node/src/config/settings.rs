@@ -94,6 +94,15 @@ pub struct Settings {
     /// Bytes of writes on their way to the log at a time [default: 64MiB]
     #[arg(long, env = "TIDEMARK_IN_FLIGHT_MAX", value_name = "SIZE")]
     pub in_flight_max: Option<Setting>,
+    /// Connections of clients at a time; one identity may have a quarter of them [default: 4096]
+    #[arg(long, env = "TIDEMARK_CONNECTIONS_MAX", value_name = "N")]
+    pub connections_max: Option<Setting>,
+    /// Reads answered at a time; four times as many wait, more are told to come again [default: 32]
+    #[arg(long, env = "TIDEMARK_READS_MAX", value_name = "N")]
+    pub reads_max: Option<Setting>,
+    /// Bytes that reads may hold decoded, all together [default: 512MiB]
+    #[arg(long, env = "TIDEMARK_READ_MEMORY", value_name = "SIZE")]
+    pub read_memory: Option<Setting>,
     /// Bytes of newest log entries kept in memory [default: 32MiB]
     #[arg(long, env = "TIDEMARK_TAIL_CACHE", value_name = "SIZE")]
     pub tail_cache: Option<Setting>,
@@ -154,6 +163,9 @@ impl Settings {
             bootstrap: self.bootstrap.or(file.bootstrap),
             join: self.join.or(file.join),
             in_flight_max: self.in_flight_max.or(file.in_flight_max),
+            connections_max: self.connections_max.or(file.connections_max),
+            reads_max: self.reads_max.or(file.reads_max),
+            read_memory: self.read_memory.or(file.read_memory),
             tail_cache: self.tail_cache.or(file.tail_cache),
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             segment_max: self.segment_max.or(file.segment_max),

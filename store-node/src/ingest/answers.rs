@@ -127,6 +127,9 @@ impl<'a> Answers<'a> {
                 self.acknowledge(sequence, token, 1, &refused)?;
             }
             Outcome::Gap { expected } => self.rewind(expected)?,
+            outcome @ Outcome::KindMismatch { .. } => {
+                return Ok(Some(not_applied(outcome).of_batch(sequence)));
+            }
             outcome => return Ok(Some(not_applied(outcome))),
         }
         Ok(None)

@@ -1,5 +1,6 @@
 //! Opens series for a producer or a writer: permission first, then the registry, then the log.
 
+use sensor_model::reserved::{self, RESERVED_ROOT};
 use sensor_model::{SeriesDescription, SeriesId};
 use store_wire::identity::PeerIdentity;
 use store_wire::message::{ErrorCode, WireError};
@@ -48,7 +49,7 @@ pub(crate) async fn open(
         .map(|(_, series)| series.clone())
         .collect();
     if !unsettled.is_empty() {
-        let mut opened = through_log(context, &unsettled).await?.into_iter();
+        let mut opened = through_log(context, peer, &unsettled).await?.into_iter();
         for result in results.iter_mut().filter(|result| result.is_none()) {
             *result = opened.next().map(|opened| opened.map_err(Refusal::from));
         }
@@ -59,12 +60,13 @@ pub(crate) async fn open(
 
 async fn through_log(
     context: &Context,
+    peer: &PeerIdentity,
     series: &[SeriesDescription],
 ) -> Result<Vec<Result<SeriesId, SeriesRefusal>>, WireError> {
     let payload = command::open_series(series);
     let replica = &context.replica;
     let reservation = replica
-        .reserve(payload.len())
+        .reserve(&peer.id(), payload.len())
         .await
         .map_err(propose_error)?;
     let proposed = replica.propose_reserved(reservation, payload).await;
@@ -75,12 +77,21 @@ async fn through_log(
 }
 
 fn forbidden(peer: &PeerIdentity, series: &SeriesDescription) -> Option<Refusal> {
-    (!peer.may_write(&series.path)).then(|| Refusal {
+    let path = &series.path;
+    (!peer.may_write(path)).then(|| Refusal {
         code: ErrorCode::Forbidden,
-        message: format!(
-            "{}/{} may not write series {}: issue an identity with --write that covers it",
-            peer.role, peer.name, series.path
-        ),
+        message: if reserved::is_reserved(path) {
+            format!(
+                "{peer} may not write series {path}: below {RESERVED_ROOT}/ agents write about \
+                 themselves alone",
+                peer = peer.id()
+            )
+        } else {
+            format!(
+                "{} may not write series {path}: issue an identity with --write that covers it",
+                peer.id()
+            )
+        },
     })
 }
 

@@ -18,6 +18,7 @@ use crate::{
     archive::{Archive, ArchiveOptions},
     charter::Charter,
     config::Config,
+    fair_share::FairShare,
     http::Page,
     raft::{
         consensus::{Consensus, Parts},
@@ -32,10 +33,14 @@ use crate::{
         transfer::{Offers, SegmentStore},
         types::OnFatal,
     },
+    scan::Memory,
     scrub::Pace,
     state::State,
     upkeep::Policy,
 };
+
+/// How many reads may wait for each that is answered.
+const READS_WAITING: u64 = 4;
 
 /// So many readings are sealed at the latest, however small they are.
 const SEAL_READINGS: u64 = 1 << 25;
@@ -126,6 +131,7 @@ impl BringUp {
             disk: Arc::clone(&self.disk),
             reception: self.reception.clone(),
             in_flight_bytes_max: self.config.in_flight_bytes_max,
+            reads: FairShare::new(self.config.reads_max, self.config.reads_max * READS_WAITING),
             transfer_rate: self.config.transfer_rate,
             log_bytes_max: self.config.log_bytes_max,
             on_fatal: self.on_fatal.clone(),
@@ -137,6 +143,8 @@ impl BringUp {
             state,
             payloads,
             archive,
+            read_memory: Memory::new(self.config.read_memory_bytes),
+            streams: Arc::default(),
             config: self.config,
             clock: self.clock,
         })));

@@ -77,7 +77,7 @@ impl Asked {
             let known = reads::blocking(context, move |context| looking.check(context)).await??;
             let (pattern, range) = (&asked.pattern, asked.range);
             let payload = command::delete_known(pattern, range, known);
-            let done = proposed(context, payload, asked.deadline).await?;
+            let done = proposed(context, &asked.name, payload, asked.deadline).await?;
             match done.outcome {
                 Outcome::Deleted => {
                     let (by, token) = (&asked.name, done.token);
@@ -100,7 +100,7 @@ impl Asked {
             &self.pattern,
             self.range,
             &visible,
-            &self.limits(),
+            &self.limits(context),
         );
         let counted = counted.map_err(|error| reads::wire_error(&error))?;
         Ok(Response::Doomed {
@@ -131,7 +131,7 @@ impl Asked {
         let known = read(&context.state).registry().len() as u64;
         let mut protected = None;
         let everything = |_: &SeriesPath| true;
-        let limits = self.limits();
+        let limits = self.limits(context);
         let mut look = |series: Vec<crate::scan::Matched>| {
             let mut paths = series.iter().map(|(_, series)| &series.path);
             protected = paths
@@ -162,8 +162,8 @@ impl Asked {
         }
     }
 
-    fn limits(&self) -> Limits {
-        reads::limits(self.deadline)
+    fn limits(&self, context: &Context) -> Limits {
+        reads::limits(context, self.deadline)
     }
 }
 

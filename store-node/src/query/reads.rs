@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::fair_share::Share;
 use crate::ingest::refusal::unexpected;
 use crate::node::Context;
 use crate::scan::{self, Closed, Limits, Part, ScanError, Source, Totals, catalogue};
@@ -29,6 +30,9 @@ const PARTS_MAX: usize = 4;
 const LIST_BYTES_MAX: usize = 96 * 1024;
 /// What one item of a list takes at most beside its texts, as CBOR with named fields.
 const ITEM_BYTES: usize = 192;
+
+/// When to ask again where reads hold all memory there is for them: they are over in moments.
+const CROWDED_RETRY_MS: u64 = 200;
 
 /// A read.
 pub(super) enum Read {
@@ -70,12 +74,14 @@ pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), W
 }
 
 /// Streams the answer to `read` until it is whole, the peer stops reading, or `deadline` passes.
+/// `permit` is given back when nothing of it is held any more.
 pub(super) async fn answer(
     sender: &mut FrameSender,
     read: Read,
     peer: &PeerIdentity,
     context: &Arc<Context>,
     deadline: Instant,
+    permit: Share,
 ) -> Result<(), Unanswered> {
     let freshness = freshness::now(&context.replica);
     sender
@@ -85,15 +91,19 @@ pub(super) async fn answer(
     let stop = CancellationToken::new();
     // However this ends, nobody wants more of the scan then.
     let _stopped = stop.clone().drop_guard();
+    let permit = Arc::new(permit);
     let scan = {
+        let permit = Arc::clone(&permit);
         let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
         tokio::task::spawn_blocking(move || {
             let visible = |path: &SeriesPath| permissions.may_read(path);
             let limits = Limits {
                 stop,
-                ..limits(deadline)
+                ..limits(&context, deadline)
             };
-            find(&read, &context, &visible, limits, &parts)
+            let found = find(&read, &context, &visible, limits, &parts);
+            drop(permit);
+            found
         })
     };
     let gone = sender.stopped();
@@ -114,10 +124,15 @@ pub(super) async fn answer(
         Err(panic) => return Err(unexpected(&format!("a scan ended: {panic}")).into()),
     };
     counter!("tidemark_query_rows_total").increment(totals.rows);
+    let newest = scan::read(&context.state).trail().newest();
     let end = Response::End {
         series: totals.series,
         rows: totals.rows,
         truncated: totals.truncated,
+        seen: newest.map(|(index, _)| Token {
+            index,
+            ..freshness.applied
+        }),
     };
     Ok(sender.send(&end, &[]).await?)
 }
@@ -172,11 +187,12 @@ fn find(
 }
 
 /// What one scan may take.
-pub(super) fn limits(deadline: Instant) -> Limits {
+pub(super) fn limits(context: &Context, deadline: Instant) -> Limits {
     Limits {
         rows_max: ROWS_MAX,
         decoded_bytes_max: DECODED_BYTES_MAX,
         groups_bytes_max: GROUPS_BYTES_MAX,
+        memory: Some(Arc::clone(&context.read_memory)),
         ..Limits::until(deadline)
     }
 }
@@ -270,6 +286,7 @@ pub(super) fn wire_error(error: &ScanError) -> WireError {
         | ScanError::TooManyBytes { .. }
         | ScanError::TooManyGroups { .. }
         | ScanError::TooMuchOverlap { .. } => ErrorCode::TooLarge,
+        ScanError::Crowded => return WireError::overloaded(error.to_string(), CROWDED_RETRY_MS),
         ScanError::Deadline => ErrorCode::Timeout,
         ScanError::Closed => ErrorCode::Internal,
         ScanError::Payload { .. } | ScanError::Chunk { .. } | ScanError::Segment { .. } => {

@@ -62,7 +62,7 @@ pub(super) async fn retention(
             let now = context.clock.now();
             let look = move |context: &Context| {
                 let source = reads::source(context);
-                preview(source, &rules, now, &reads::limits(deadline))
+                preview(source, &rules, now, &reads::limits(context, deadline))
             };
             let overdue = reads::blocking(context, look).await?;
             let rules = overdue.map_err(|error| told(&error))?;
@@ -80,7 +80,7 @@ pub(super) async fn retention(
             }
             let rules = checked(rules)?;
             let payload = command::set_retention(&rules);
-            let done = proposed(context, payload, deadline).await?;
+            let done = proposed(context, &peer.id(), payload, deadline).await?;
             match done.outcome {
                 Outcome::RetentionSet => {
                     info!(%peer, rules = rules.len(), token = %done.token, "retention changed");

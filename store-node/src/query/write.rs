@@ -56,7 +56,7 @@ pub(super) async fn write(
         let nothing = "there are no readings to write";
         return Err(WireError::new(ErrorCode::BadRequest, nothing));
     }
-    let proposed = proposed(context, payload, deadline).await?;
+    let proposed = proposed(context, &peer.id(), payload, deadline).await?;
     match proposed.outcome {
         Outcome::Applied { .. } => Ok(proposed.token),
         outcome => Err(not_applied(outcome)),

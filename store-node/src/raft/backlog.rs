@@ -32,6 +32,11 @@ impl Backlog {
         self.unsealed_bytes.send_replace(unsealed_bytes);
     }
 
+    /// Lets all who wait go on: what they were to do is refused anyway.
+    pub(super) fn release(&self) {
+        self.note(0);
+    }
+
     /// Whether writes wait.
     pub(super) fn is_held(&self) -> bool {
         *self.unsealed_bytes.borrow() >= self.seal_bytes.saturating_mul(HELD_SEALS)

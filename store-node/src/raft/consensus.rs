@@ -36,6 +36,7 @@ use super::{
 use crate::{
     archive::Archive,
     charter::Charter,
+    fair_share::FairShare,
     repair::Repair,
     scrub::{Pace, Scrub},
     state::State,
@@ -73,6 +74,8 @@ pub struct Parts {
     pub reception: Reception,
     /// Bytes of proposals that may be on their way at a time.
     pub in_flight_bytes_max: usize,
+    /// Permits for reads, one each.
+    pub reads: FairShare,
     /// Bytes a second at which files are fetched from other members at most; 0 for as fast as they come.
     pub transfer_rate: u64,
     /// Bytes of the log up to which it keeps entries for members that lack them.
@@ -149,6 +152,7 @@ impl Consensus {
                 transfer: transfer.clone(),
                 archive: Arc::clone(&archive),
                 proposals,
+                reads: parts.reads,
                 applied,
                 draining: AtomicBool::new(false),
                 changing: tokio::sync::Mutex::default(),

@@ -35,6 +35,8 @@ impl Replica {
     /// Takes no more proposals.
     pub(super) fn refuse_proposals(&self) {
         self.shared.draining.store(true, Ordering::Relaxed);
+        // Who waits for sealing to keep up is to hear of it.
+        self.shared.backlog.release();
     }
 
     /// Greets the member `id` and takes note of whether it is draining. Whether it could lead.

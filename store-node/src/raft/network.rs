@@ -28,6 +28,7 @@ use openraft::{
     },
 };
 use session::Session;
+pub use session::UNANSWERED_BYTES_MAX;
 use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, info, warn};

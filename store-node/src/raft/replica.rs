@@ -33,12 +33,13 @@ use super::{
     transfer::{FetchError, Received, Transfer},
     types::{Address, Group, LogId},
 };
-use crate::{archive::Archive, command, segments::manifest::SegmentEntry, state::State};
+use crate::{
+    archive::Archive, command, fair_share::FairShare, segments::manifest::SegmentEntry,
+    state::State,
+};
 
 /// How long to wait before asking again who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(20);
-/// The share of permits from which a node calls itself overloaded.
-const OVERLOADED_FROM: f64 = 0.9;
 
 /// This node's replica of one shard. Clones are the same.
 #[derive(Debug, Clone)]
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     pub(super) transfer: Transfer,
     pub(super) archive: Arc<Archive>,
     pub(super) proposals: Proposals,
+    pub(super) reads: FairShare,
     pub(super) applied: watch::Receiver<Option<u64>>,
     pub(super) draining: AtomicBool,
     /// Held while the membership is being changed from this node.
@@ -119,44 +121,60 @@ pub enum ReadError {
 }
 
 impl Replica {
-    /// Proposes a command. It enters the log in the order of the calls, whenever the returned future
-    /// is polled; dropping the future does not take the command back.
+    /// Proposes a command of this node's own. It enters the log in the order of the calls, whenever
+    /// the returned future is polled; dropping the future does not take the command back.
     ///
-    /// Takes its byte permits without waiting; see [`reserve`](Self::reserve) for waiting.
+    /// Waits for no permits; see [`reserve`](Self::reserve) for what others ask for.
     pub fn propose(
         &self,
         payload: Bytes,
     ) -> impl Future<Output = Result<Proposed, ProposeError>> + Send + 'static + use<> {
         let entered = self.ready_to_propose(Use::of(&payload)).and_then(|()| {
-            let reservation = self.shared.proposals.try_reserve(payload.len())?;
+            let reservation = self.shared.proposals.reserve_own(payload.len())?;
             self.shared.proposals.enter(reservation, payload)
         });
         self.settle(entered)
     }
 
-    /// Waits for permits for readings of `bytes` bytes, and for sealing to keep up: the pressure that
-    /// slows producers down.
+    /// Waits for permits for readings of `bytes` bytes that `name` (a peer's role and name) sends, and
+    /// for sealing to keep up: the pressure that slows producers down, each according to what it has
+    /// under way.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
-    pub async fn reserve(&self, bytes: usize) -> Result<Reservation, ProposeError> {
-        self.reserve_to(Use::Readings, bytes).await
+    ///
+    /// # Errors
+    /// [`ProposeError::Overloaded`] when too much waits, and this name has most of it.
+    pub async fn reserve(&self, name: &str, bytes: usize) -> Result<Reservation, ProposeError> {
+        self.reserve_to(Use::Readings, name, bytes).await
     }
 
     /// As [`reserve`](Self::reserve), for a command that may be of upkeep.
     ///
     /// # Cancel safety
     /// Safe: the place in the line is lost.
-    pub async fn reserve_for(&self, payload: &Bytes) -> Result<Reservation, ProposeError> {
-        self.reserve_to(Use::of(payload), payload.len()).await
+    pub async fn reserve_for(
+        &self,
+        name: &str,
+        payload: &Bytes,
+    ) -> Result<Reservation, ProposeError> {
+        self.reserve_to(Use::of(payload), name, payload.len()).await
     }
 
-    async fn reserve_to(&self, to: Use, bytes: usize) -> Result<Reservation, ProposeError> {
+    async fn reserve_to(
+        &self,
+        to: Use,
+        name: &str,
+        bytes: usize,
+    ) -> Result<Reservation, ProposeError> {
         self.ready_to_propose(to)?;
+        let reservation = self.shared.proposals.reserve(name, bytes).await?;
         if to == Use::Readings {
+            // With permits, so that what waits for this is bounded as well.
             self.shared.backlog.wait().await;
+            self.ready_to_propose(to)?;
         }
-        self.shared.proposals.reserve(bytes).await
+        Ok(reservation)
     }
 
     /// As [`propose`](Self::propose), with permits for at least as many bytes.
@@ -324,7 +342,8 @@ impl Replica {
     pub fn load(&self) -> Load {
         if self.is_draining() {
             Load::Draining
-        } else if self.shared.proposals.fullness() >= OVERLOADED_FROM
+        } else if self.shared.proposals.is_overloaded()
+            || self.shared.reads.is_overloaded()
             || self.shared.backlog.is_held()
             || self.shared.space.room() != Room::Plenty
         {
@@ -332,6 +351,16 @@ impl Replica {
         } else {
             Load::Active
         }
+    }
+
+    /// Permits for reads, one each: what bounds them on this node.
+    pub fn reads(&self) -> &FairShare {
+        &self.shared.reads
+    }
+
+    /// Bytes of proposals under way, and of those that wait.
+    pub fn proposal_bytes(&self) -> (u64, u64) {
+        self.shared.proposals.bytes()
     }
 
     /// Waits until `token` is applied here.

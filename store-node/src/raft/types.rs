@@ -13,9 +13,9 @@ use openraft::{
     raft::responder::Responder,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
-use crate::state::Outcome;
+use crate::{fair_share::Share, state::Outcome};
 
 /// How this store fills in what the consensus library leaves open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,16 +117,13 @@ impl fmt::Display for Address {
 pub struct Answer<T> {
     to: oneshot::Sender<T>,
     /// Bytes of the proposal, given back once it has an outcome or none is to be had.
-    _permit: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 impl<T> Answer<T> {
-    /// Sends the result to `to` and holds `permit` until then.
-    pub(super) fn new(to: oneshot::Sender<T>, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            to,
-            _permit: permit,
-        }
+    /// Sends the result to `to` and holds `share` until then.
+    pub(super) fn new(to: oneshot::Sender<T>, share: Share) -> Self {
+        Self { to, _share: share }
     }
 }
 

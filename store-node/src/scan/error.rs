@@ -53,6 +53,9 @@ pub enum ScanError {
         /// The bound.
         bytes_max: usize,
     },
+    /// All scans together hold as much decoded as they may.
+    #[error("reads hold all the memory there is for them: ask another node, or again later")]
+    Crowded,
     /// The time allowed ran out.
     #[error("the scan did not end in the time allowed: ask for less, or allow more")]
     Deadline,

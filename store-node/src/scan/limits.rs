@@ -1,12 +1,13 @@
 //! What one scan may take.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use store_wire::message::Bounds;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::ScanError;
+use super::{Memory, ScanError};
 
 /// What one scan may take, and how much it has taken.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Limits {
     pub rows_max: u64,
     /// Most bytes of decoded chunks at one moment, which overlap in time; one chunk is always allowed.
     pub decoded_bytes_max: usize,
+    /// What it shares with other scans for them; nothing when `None`.
+    pub memory: Option<Arc<Memory>>,
     /// Most bytes of decoded chunks in all.
     pub read_bytes_max: u64,
     /// Most bytes that groups of series take in memory.
@@ -33,6 +36,7 @@ impl Limits {
         Self {
             rows_max: u64::MAX,
             decoded_bytes_max: usize::MAX,
+            memory: None,
             read_bytes_max: u64::MAX,
             groups_bytes_max: usize::MAX,
             deadline,

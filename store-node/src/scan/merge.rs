@@ -15,6 +15,7 @@ use column_codec::Scratch;
 use sensor_model::{Columns, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
+use super::memory::Held;
 use super::reader::Reader;
 use super::{Flow, Limits, ScanError, Taker};
 use crate::segments::manifest::SegmentEntry;
@@ -34,6 +35,7 @@ pub(crate) struct Sweep<'a> {
     /// What the sweep is in, the one with the next reading first.
     open: BinaryHeap<Cursor>,
     open_bytes: usize,
+    held: Held,
     limits: &'a Limits,
     scratch: Scratch,
     /// What the selection refers to stays.
@@ -87,6 +89,7 @@ impl<'a> Sweep<'a> {
             waiting: BinaryHeap::new(),
             open: BinaryHeap::new(),
             open_bytes: 0,
+            held: Held::of(limits.memory.clone()),
             limits,
             scratch: Scratch::new(),
             _hold: selection.hold,
@@ -318,6 +321,10 @@ impl<'a> Sweep<'a> {
             });
         }
         self.limits.note_read(view.decoded_len())?;
+        let open_bytes = self.open_bytes + view.decoded_len();
+        if !self.open.is_empty() && !self.held.reach(open_bytes) {
+            return Err(ScanError::Crowded);
+        }
         let mut columns = Columns::empty(view.kind());
         view.decode_into(&mut columns, &mut self.scratch)
             .map_err(|error| self.reader.damaged(error))?;

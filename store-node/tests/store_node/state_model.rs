@@ -16,7 +16,9 @@ use sensor_model::{
     Aggregate, Bucket, Columns, Grid, Kind, Pattern, SeriesId, SeriesPath, TimeRange, Timestamp,
     Value, Values,
 };
-use store_node::scan::{self, Limits, Part, ScanError, Source, Totals, rows::PART_BYTES_MAX};
+use store_node::scan::{
+    self, Limits, Memory, Part, ScanError, Source, Totals, rows::PART_BYTES_MAX,
+};
 use store_node::segments::library::Library;
 use store_node::state::{Outcome, Payloads, State};
 use store_wire::message::{RangeQuestion, RowsAsked};
@@ -271,6 +273,25 @@ fn what_overlaps_is_bounded_and_what_follows_each_other_is_not() {
         matches!(refused, Err(ScanError::TooMuchOverlap { .. })),
         "{refused:?}"
     );
+}
+
+#[test]
+fn scans_that_hold_all_memory_together_make_others_come_again() {
+    let log = Log::with_chunks((0..50).map(|chunk| chunk..chunk + 1_000));
+    let state = RwLock::new(log.applied());
+    let within = |bytes| {
+        let memory = Memory::new(bytes);
+        let limits = Limits {
+            memory: Some(Arc::clone(&memory)),
+            ..limits()
+        };
+        let answer = ask_within(&state, &log, &everything(), &limits);
+        assert_eq!(memory.taken(), 0, "all is given back");
+        answer
+    };
+    assert_eq!(within(50 * 16_000).unwrap().totals.rows, 1_049);
+    let refused = within(40_000);
+    assert!(matches!(refused, Err(ScanError::Crowded)), "{refused:?}");
 }
 
 #[test]

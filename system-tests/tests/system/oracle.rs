@@ -12,13 +12,13 @@ use crate::support::{TestCluster, run};
 fn python(oracle: &Path) -> Result<Option<PathBuf>> {
     let venv = Programs::built()?.folder().join("oracle-venv");
     let python = venv.join("bin/python");
-    let steps: [&mut Command; 2] = [
-        Command::new("python3").args(["-m", "venv"]).arg(&venv),
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(oracle.join("requirements.txt")),
-    ];
-    for step in steps {
+    let mut environment = Command::new("python3");
+    environment.args(["-m", "venv"]).arg(&venv);
+    let mut packages = Command::new(&python);
+    packages
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
+        .arg(oracle.join("requirements.txt"));
+    for mut step in [environment, packages] {
         let is_done = step.output().is_ok_and(|output| output.status.success());
         if !is_done {
             println!("no Python with pandas to be had ({step:?}): nothing was compared");

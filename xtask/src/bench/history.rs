@@ -198,7 +198,7 @@ fn year(cluster: &LocalCluster, late: f64) -> Result<f64> {
 /// How long a start takes with as much unsealed log as there can be.
 fn unsealed(arguments: &HistoryArguments, programs: &Programs, dir: &Path) -> Result<()> {
     let settings = [
-        ("TIDEMARK_SEAL_BYTES", "64GiB"),
+        ("TIDEMARK_SEAL_BYTES", "1GiB"),
         ("TIDEMARK_SEAL_AFTER", "1d"),
     ];
     let options = stage::with_settings(3, &settings);

@@ -16,6 +16,9 @@ use super::{load, nodes, stage};
 /// gives series as long as those of the recordings.
 const PLANT: [&str; 4] = ["--devices", "8", "--rate", "50"];
 
+/// The column of a recording with several that is measured by itself, too.
+const TEMPERATURE: &str = "Temperature";
+
 /// Measures bytes a reading.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: cargo xtask bench storage --recordings ../shared/data")]
@@ -33,8 +36,11 @@ pub(crate) struct StorageArguments {
 
 /// What is measured.
 enum Subject {
-    Plant { seconds: u64 },
-    Recording(PathBuf),
+    Plant {
+        seconds: u64,
+    },
+    /// All columns of a file, or one.
+    Recording(PathBuf, Option<&'static str>),
 }
 
 /// Bytes of the same readings.
@@ -62,7 +68,7 @@ pub(crate) fn run(arguments: &StorageArguments) -> Result<()> {
     );
     println!("bytes a reading; gzip -9 is of the readings as CSV lines of series, time and value");
     println!(
-        "{:<24} {:>9} {:>8} {:>8} {:>8} {:>16}",
+        "{:<36} {:>9} {:>8} {:>8} {:>8} {:>16}",
         "readings of", "number", "log", "sealed", "gzip -9", "VictoriaMetrics"
     );
     let mut subjects = recordings(arguments.recordings.as_deref())?;
@@ -87,7 +93,7 @@ fn print(name: &str, sizes: &Sizes) {
         .victoria_metrics
         .map_or_else(|| "-".to_owned(), |bytes| format!("{:.2}", each(bytes)));
     println!(
-        "{name:<24} {:>9} {:>8.2} {:>8.2} {:>8.2} {victoria:>16}",
+        "{name:<36} {:>9} {:>8.2} {:>8.2} {:>8.2} {victoria:>16}",
         sizes.readings,
         each(sizes.log),
         each(sizes.sealed),
@@ -115,16 +121,30 @@ fn recordings(folder: Option<&Path>) -> Result<Vec<Subject>> {
         .collect::<std::io::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "csv"));
     files.sort();
-    Ok(files.into_iter().map(Subject::Recording).collect())
+    let mut subjects = Vec::new();
+    for file in files {
+        // A sensor among others of its device, by itself.
+        let header = std::fs::read_to_string(&file)?;
+        let header = header.lines().next().unwrap_or_default();
+        let has = |column: &str| {
+            header
+                .split(',')
+                .any(|name| name.trim_matches('"') == column)
+        };
+        let alone = has(TEMPERATURE).then(|| Subject::Recording(file.clone(), Some(TEMPERATURE)));
+        subjects.push(Subject::Recording(file, None));
+        subjects.extend(alone);
+    }
+    Ok(subjects)
 }
 
 impl Subject {
     fn name(&self) -> String {
         match self {
             Self::Plant { .. } => "the plant".to_owned(),
-            Self::Recording(file) => {
-                let stem = file.file_stem().unwrap_or_default();
-                stem.to_string_lossy().into_owned()
+            Self::Recording(file, column) => {
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                column.map_or_else(|| stem.to_string(), |column| format!("{stem}, {column}"))
             }
         }
     }
@@ -148,9 +168,10 @@ impl Subject {
                     .map(|word| (*word).to_owned())
                     .collect()
             }
-            Self::Recording(file) => {
+            Self::Recording(file, column) => {
                 let file = file.to_string_lossy();
-                let replay = ["--source", "replay", "--file", &file];
+                let mut replay = vec!["--source", "replay", "--file", &file];
+                replay.extend(column.iter().flat_map(|column| ["--columns", column]));
                 replay.iter().map(|word| (*word).to_owned()).collect()
             }
         };

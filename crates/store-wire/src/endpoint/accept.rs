@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use super::transport::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_TRUSTED_MAX};
+use super::transport::{
+    CONNECTION_WINDOW_BYTES, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HANDSHAKES_TRUSTED_MAX,
+};
 use super::{CloseCode, Connection, ConnectionLost, Endpoint, Protocol};
 use crate::frame::FrameSender;
 use crate::identity::{Identity, PeerIdentity};
@@ -114,6 +116,9 @@ async fn admit(
             return Err(inner.closed().await.into());
         }
     };
+    if protocol == Protocol::Raft {
+        inner.set_receive_window(CONNECTION_WINDOW_BYTES.into());
+    }
     let mut sender = FrameSender::new(inner.open_uni().await?);
     let name = identity.own().name.clone();
     // If the greeting cannot be sent, the connection is gone, and whoever uses it finds out.

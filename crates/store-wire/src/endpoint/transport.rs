@@ -29,7 +29,10 @@ const GREETINGS_MAX: u32 = 1;
 /// Unread bytes of one stream: four whole batches, and 10 Gbit/s at 3 ms.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Unread bytes of one connection: several streams at full speed, bounded in memory.
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+pub(super) const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// The same on the dialled side, for all but nodes: one stream at full speed and others beside it. A
+/// node has many such connections.
+const CLIENT_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES + 1024 * 1024;
 /// Bytes sent and not yet acknowledged by the peer's transport.
 const SEND_WINDOW_BYTES: u64 = 16 * 1024 * 1024;
 /// After so long without a packet a peer is gone. Consensus notices sooner by its own heartbeats.
@@ -77,6 +80,8 @@ pub(super) fn server_config(tls: QuicServerConfig) -> quinn::ServerConfig {
     let mut transport = transport_config();
     // Peers never open one-way streams.
     transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+    // Another node is given more as soon as it is known to be one.
+    transport.receive_window(VarInt::from_u32(CLIENT_WINDOW_BYTES));
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(tls));
     config.max_incoming(HANDSHAKES_MAX);
     // A gateway's NAT forgets it after a while of silence, or when it restarts, and a device changes

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use sensor_model::{SeriesPath, Timestamp};
+use sensor_model::{SeriesPath, Timestamp, reserved};
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
@@ -130,8 +130,12 @@ impl PeerIdentity {
         format!("{}/{}", self.role, self.name)
     }
 
-    /// Whether series of this path may be written.
+    /// Whether series of this path may be written. What Tidemark's programs write about themselves
+    /// is for them alone, and needs no pattern.
     pub fn may_write(&self, path: &SeriesPath) -> bool {
+        if reserved::is_reserved(path) {
+            return self.role == Role::Device && reserved::is_of_agent(path, &self.name);
+        }
         self.permissions.may_write(path)
     }
 

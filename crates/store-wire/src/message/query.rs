@@ -172,6 +172,11 @@ pub enum Response {
         rows: u64,
         /// Whether `limit` cut rows off.
         truncated: bool,
+        /// The last position of which anything can be in the answer: a read with this token sees all
+        /// that this answer has. The replica goes on applying while it answers, so it may be later
+        /// than `applied` of [`Freshness`], up to which everything is in the answer.
+        #[serde(default)]
+        seen: Option<Token>,
     },
     /// The request failed; what was sent before is to be thrown away.
     Failed {

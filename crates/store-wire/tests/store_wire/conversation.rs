@@ -278,6 +278,7 @@ const END: Response = Response::End {
     series: 0,
     rows: 0,
     truncated: false,
+    seen: Some(Token { shard: 0, index: 9 }),
 };
 
 async fn asking(world: &World) -> (Connection, Connection, [Endpoint; 2]) {

@@ -111,7 +111,10 @@ async fn exchange(
     let body = Bytes::from(vec![7_u8; 1 << 20]);
     let sent = async {
         for _ in 0..6 {
-            to_node.send(&round, &[body.clone()]).await.unwrap();
+            to_node
+                .send(&round, std::slice::from_ref(&body))
+                .await
+                .unwrap();
         }
         let answered = from_node.receive::<u64>().await.unwrap();
         assert_eq!(answered.map(|(round, _)| round), Some(round));

@@ -114,8 +114,10 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
             out.clear();
         }
     }
-    let summary = answer.summary().unwrap_or_default();
-    format.end(&summary, &mut out);
+    let summary = answer.summary();
+    if let Some(summary) = &summary {
+        format.end(summary, &mut out);
+    }
     context.output.write(&out)?;
     if is_empty {
         let patterns: Vec<&str> = question.patterns.iter().map(Pattern::as_str).collect();
@@ -123,11 +125,11 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
         let note = format!("note: there is no reading of {patterns} in this range");
         context.output.note(&note);
     }
-    if summary.truncated {
+    if summary.as_ref().is_some_and(|summary| summary.truncated) {
         let note = "note: the limit cut rows off; a larger --limit shows more";
         context.output.note(note);
     }
-    if let Some(next) = &summary.next {
+    if let Some(next) = summary.and_then(|summary| summary.next) {
         let note = format!("note: there is more: the same with --cursor {next}");
         context.output.note(&note);
     }

@@ -1,6 +1,6 @@
 //! Compaction within its share of the time, jobs that are given up, and what a job waits for.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -161,7 +161,7 @@ fn sealing_is_given_up_when_the_node_stops() {
     assert_eq!(replica.names(), before, "something of the job was left");
 }
 
-fn is_manifest(name: &PathBuf) -> bool {
+fn is_manifest(name: &Path) -> bool {
     name.extension().unwrap() == "manifest"
 }
 
@@ -176,7 +176,7 @@ fn a_manifest_is_stored_when_the_log_is_durable_up_to_it_and_segments_are_in_pla
             let names = replica.names();
             assert!(!names.is_empty(), "segments come first");
             assert!(
-                !names.iter().any(is_manifest),
+                !names.iter().any(|name| is_manifest(name)),
                 "the manifest came too early"
             );
             is_synced
@@ -185,7 +185,7 @@ fn a_manifest_is_stored_when_the_log_is_durable_up_to_it_and_segments_are_in_pla
     // The log is closed before it was durable.
     let outcome = replica.do_next_with(&observed(false));
     assert!(matches!(outcome, Err(JobError::Stopping)), "{outcome:?}");
-    assert!(!replica.names().iter().any(is_manifest));
+    assert!(!replica.names().iter().any(|name| is_manifest(name)));
     assert!(replica.do_next_with(&observed(true)).unwrap());
-    assert!(replica.names().iter().any(is_manifest));
+    assert!(replica.names().iter().any(|name| is_manifest(name)));
 }

@@ -1,5 +1,6 @@
 //! A member whose strings are pulled by a test: it has a node's identity and address, says yes to
-//! entries as slowly as it is told, and takes note of snapshots it is offered.
+//! entries as slowly as it is told, or reads and says nothing, or does not even read; and takes note
+//! of snapshots it is offered.
 
 use std::{
     sync::{
@@ -25,9 +26,23 @@ pub(super) struct Puppet {
     _tasks: JoinSet<()>,
 }
 
+/// How it treats who talks to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// It takes so long over each request with entries.
+    Slow(Duration),
+    /// It reads everything and answers nothing.
+    Mute,
+    /// It takes streams and reads nothing.
+    Deaf,
+}
+
 struct Seen {
-    /// How long it takes over each request with entries.
-    pause: Duration,
+    manner: Manner,
+    /// Most bytes of entries that came on one stream.
+    stream_bytes_max: AtomicU64,
+    /// Streams that were opened.
+    streams: AtomicU64,
     /// The index of the last entry it said yes to.
     last: AtomicU64,
     offered: watch::Sender<Option<Install>>,
@@ -35,7 +50,7 @@ struct Seen {
 
 impl Puppet {
     /// Takes the place of node `id`.
-    pub(super) async fn of(cluster: &Cluster, id: u64, pause: Duration) -> Self {
+    pub(super) async fn of(cluster: &Cluster, id: u64, manner: Manner) -> Self {
         let folder = cluster.identities.path().join(id.to_string());
         let identity = Arc::new(Identity::load(&folder).expect("an identity"));
         let endpoint = within(async {
@@ -50,7 +65,9 @@ impl Puppet {
         })
         .await;
         let seen = Arc::new(Seen {
-            pause,
+            manner,
+            stream_bytes_max: AtomicU64::new(0),
+            streams: AtomicU64::new(0),
             last: AtomicU64::new(0),
             offered: watch::Sender::new(None),
         });
@@ -73,6 +90,16 @@ impl Puppet {
         self.seen.last.load(Ordering::Relaxed)
     }
 
+    /// Most bytes of entries that came on one stream.
+    pub(super) fn stream_bytes_max(&self) -> u64 {
+        self.seen.stream_bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// How many streams were opened to it.
+    pub(super) fn streams(&self) -> u64 {
+        self.seen.streams.load(Ordering::Relaxed)
+    }
+
     /// Waits until it is offered a snapshot.
     pub(super) async fn offered(&self) -> Install {
         let mut offered = self.seen.offered.subscribe();
@@ -88,7 +115,12 @@ async fn serve(connection: Connection, seen: Arc<Seen>) {
     let mut streams = JoinSet::new();
     while let Ok((sender, receiver)) = connection.accept().await {
         let seen = Arc::clone(&seen);
+        seen.streams.fetch_add(1, Ordering::Relaxed);
         streams.spawn(async move {
+            if seen.manner == Manner::Deaf {
+                let _unread = (sender, receiver);
+                return std::future::pending().await;
+            }
             // A stream that breaks is no concern of a puppet's.
             drop(answer(sender, receiver, &seen).await);
         });
@@ -105,7 +137,14 @@ async fn answer(
         matches!(hello, Some((ToPeer::Hello { .. }, _))),
         "{hello:?}"
     );
+    let mut stream_bytes = 0;
     while let Some((request, body)) = receiver.receive::<ToPeer>().await? {
+        let Manner::Slow(pause) = seen.manner else {
+            stream_bytes += body.len() as u64;
+            seen.stream_bytes_max
+                .fetch_max(stream_bytes, Ordering::Relaxed);
+            continue;
+        };
         match request {
             ToPeer::Append {
                 previous, entries, ..
@@ -113,7 +152,7 @@ async fn answer(
                 let entries = message::entries(previous, &entries, body)?;
                 let last = match entries.last() {
                     Some(last) => {
-                        tokio::time::sleep(seen.pause).await;
+                        tokio::time::sleep(pause).await;
                         seen.last.fetch_max(last.log_id.index, Ordering::Relaxed);
                         Some(last.log_id.into())
                     }

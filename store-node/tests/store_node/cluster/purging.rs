@@ -5,9 +5,13 @@ use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use segment_log::Disk;
-use store_node::raft::ProposeError;
+use store_node::raft::{ProposeError, network::UNANSWERED_BYTES_MAX};
 
-use super::{Cluster, epoch, known_epoch, puppet::Puppet, until, within};
+use super::{
+    Cluster, epoch, known_epoch,
+    puppet::{Manner, Puppet},
+    until, within,
+};
 
 /// Room below half of what a node keeps free, so that it takes no entries.
 const EXHAUSTED_BYTES: u64 = 100 << 20;
@@ -110,7 +114,7 @@ async fn a_slow_member_does_not_hold_a_large_log() {
     cluster.form().await;
     let slow = cluster.follower().await;
     cluster.stop(slow).await;
-    let puppet = Puppet::of(&cluster, slow, Duration::from_millis(700)).await;
+    let puppet = Puppet::of(&cluster, slow, Manner::Slow(Duration::from_millis(700))).await;
     cluster.open_producer("device/a").await;
     until(|| (puppet.last() > 0).then_some(())).await;
     let replica = cluster.replica(cluster.leader().await);
@@ -127,4 +131,45 @@ async fn a_slow_member_does_not_hold_a_large_log() {
     assert!(puppet.last() < manifest.position.index, "it was slow");
     assert_eq!(install.jobs_through, manifest.jobs_through);
     cluster.purged(replica.id(), manifest.position.index).await;
+}
+
+/// What a member that does not keep up costs the leader is bounded, however it fails to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_never_answers_is_sent_no_more_than_the_bound() {
+    let bytes = propose_beside(Manner::Mute, 24).await.stream_bytes_max();
+    let bound = UNANSWERED_BYTES_MAX as u64;
+    assert!(bytes <= bound, "{bytes} bytes without an answer");
+    assert!(
+        bytes + (4 << 20) > bound,
+        "only {bytes} bytes: not the bound held it"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_never_reads_holds_nobody_up() {
+    let puppet = propose_beside(Manner::Deaf, 40).await;
+    assert!(puppet.streams() > 0, "nobody talked to it");
+    assert_eq!(puppet.last(), 0);
+}
+
+/// Has `count` entries of 1 MiB acknowledged by a cluster of three of which one is such a puppet.
+async fn propose_beside(manner: Manner, count: usize) -> Puppet {
+    let mut cluster = Cluster::blank(3);
+    cluster.form().await;
+    let odd = cluster.follower().await;
+    cluster.stop(odd).await;
+    let puppet = Puppet::of(&cluster, odd, manner).await;
+    until(|| (puppet.streams() > 0).then_some(())).await;
+    let replica = cluster.replica(cluster.leader().await);
+    for _ in 0..count {
+        let proposed = within(replica.propose(Bytes::from(vec![0xff; 1 << 20]))).await;
+        proposed.expect("two of three go on");
+    }
+    // Nothing is kept for the third.
+    until(|| (replica.proposal_bytes() == (0, 0)).then_some(())).await;
+    if manner == Manner::Mute {
+        // All that is sent without an answer arrives.
+        until(|| (puppet.stream_bytes_max() > 12 << 20).then_some(())).await;
+    }
+    puppet
 }

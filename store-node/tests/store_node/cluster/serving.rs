@@ -20,11 +20,15 @@ use store_wire::columns::decode_columns;
 use store_wire::endpoint::{Connection, Endpoint, EndpointOptions, Protocol};
 use store_wire::identity::{Identity, Role};
 use store_wire::message::{
-    Bounds, ErrorCode, NodeStatus, Order, RangeQuestion, Request, Response, ToProducer, WireError,
+    Bounds, ErrorCode, Load, NodeStatus, Order, RangeQuestion, Request, Response, ToProducer,
+    WireError,
 };
 use tokio::time::Instant;
 
-use super::{Cluster, NEVER, within};
+use store_node::config::Config;
+use store_node::raft::{ENTRY_BYTES_MAX, ProposeError};
+
+use super::{Cluster, NEVER, until, within};
 
 const TIMEOUT_MS: u64 = 20_000;
 
@@ -257,7 +261,14 @@ fn batch(chunks: &[(u64, &Columns)]) -> Bytes {
 
 /// A cluster of one node that leads.
 async fn one_node() -> Cluster {
-    let cluster = Cluster::formed(1).await;
+    one_node_with(|_| {}).await
+}
+
+/// The same, with other settings.
+async fn one_node_with(adjust: fn(&mut Config)) -> Cluster {
+    let mut cluster = Cluster::blank(1);
+    cluster.adjust = adjust;
+    cluster.form().await;
     assert_eq!(cluster.leader().await, 1);
     cluster
 }

@@ -5,7 +5,7 @@
 //! really listens, from a socket of its own for each sender, so that answers find their way back.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
@@ -99,10 +99,10 @@ async fn carry(shared: Arc<Shared>, id: u64, real: SocketAddr, front: Arc<UdpSoc
         if !shared.passes(from, Some(id)) {
             continue;
         }
-        if !backs.contains_key(&sender) {
+        if let Entry::Vacant(place) = backs.entry(sender) {
             let back = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let back = Arc::new(back);
-            backs.insert(sender, Arc::clone(&back));
+            place.insert(Arc::clone(&back));
             let (shared, front) = (Arc::clone(&shared), Arc::clone(&front));
             answers.spawn(async move {
                 let mut packet = vec![0; PACKET_BYTES];

@@ -133,6 +133,118 @@ async fn a_series_that_may_not_be_written_is_left_out_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_writes_about_itself_whatever_else_it_may_write_and_nobody_else_does() {
+    let cluster = one_node().await;
+    let request = IssueRequest {
+        write: vec!["line/**".parse().unwrap()],
+        ..IssueRequest::new(Role::Device, "press")
+    };
+    let narrow = Client::of(&cluster, &request);
+    let wide = Client::of(&cluster, &IssueRequest::new(Role::Device, "lathe"));
+    let operator = Client::operator(&cluster);
+    let own = "_tidemark/agents/press/plant/dropped";
+    for (client, others) in [
+        (
+            &narrow,
+            &["_tidemark/agents/lathe/plant/dropped", "_tidemark/x"][..],
+        ),
+        (&wide, &[own, "_tidemark/nodes/1"]),
+        (&operator, &[own, "_tidemark/agents/ops/plant/dropped"]),
+    ] {
+        for path in others {
+            let mut producer = Producer::open(client, &cluster, 1, None).await.unwrap();
+            producer.declare(&[(1, path, Kind::I64)]).await;
+            match producer.hear().await {
+                ToProducer::Refused {
+                    code: ErrorCode::Forbidden,
+                    message,
+                    ..
+                } => assert!(message.contains("_tidemark/"), "{message}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+    let mut producer = Producer::open(&narrow, &cluster, 1, None).await.unwrap();
+    producer.declare(&[(1, own, Kind::I64)]).await;
+    let dropped = Columns {
+        times: vec![7],
+        values: Values::I64(vec![40]),
+    };
+    producer.send(1, batch(&[(1, &dropped)])).await;
+    let (token, _) = producer.acknowledged(1).await;
+    let consistency = Consistency::AtLeast(token);
+    let rows = operator.rows(&cluster, 1, "**", consistency).await;
+    assert_eq!(rows.unwrap(), [(own.to_owned(), dropped)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_with_little_under_way_is_served_before_one_with_much() {
+    let cluster = one_node_with(|config| config.in_flight_bytes_max = ENTRY_BYTES_MAX).await;
+    let replica = cluster.replica(1);
+    let device = Client::device(&cluster);
+    let mut producer = Producer::open(&device, &cluster, 1, None).await.unwrap();
+    producer.declare(&[(1, "line/f", Kind::F64)]).await;
+    producer.send(1, batch(&[(1, &floats(0..5))])).await;
+    producer.acknowledged(1).await;
+    // A greedy one has all there is, and as much waits as may.
+    let held = within(replica.reserve("device/greedy", ENTRY_BYTES_MAX)).await;
+    let held = held.unwrap();
+    let greedy = tokio::spawn({
+        let replica = replica.clone();
+        async move {
+            replica
+                .reserve("device/greedy", ENTRY_BYTES_MAX)
+                .await
+                .err()
+        }
+    });
+    until(|| (replica.proposal_bytes().1 > 0).then_some(())).await;
+    assert_eq!(replica.load(), Load::Overloaded);
+    // One more is refused with a hint, and it is not the small one.
+    producer.send(2, batch(&[(1, &floats(5..9))])).await;
+    let refused = within(greedy).await.unwrap();
+    assert!(
+        matches!(refused, Some(ProposeError::Overloaded { retry_after }) if !retry_after.is_zero()),
+        "{refused:?}"
+    );
+    drop(held);
+    producer.acknowledged(2).await;
+    until(|| (replica.load() == Load::Active).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_has_most_in_the_line_is_told_when_to_come_again() {
+    let cluster = one_node_with(|config| config.in_flight_bytes_max = ENTRY_BYTES_MAX).await;
+    let replica = cluster.replica(1);
+    let device = Client::device(&cluster);
+    let held = within(replica.reserve("device/press", ENTRY_BYTES_MAX)).await;
+    let _held = held.unwrap();
+    let waiting = tokio::spawn({
+        let replica = replica.clone();
+        async move {
+            replica
+                .reserve("device/press", ENTRY_BYTES_MAX)
+                .await
+                .map(drop)
+        }
+    });
+    until(|| (replica.proposal_bytes().1 > 0).then_some(())).await;
+    // The same identity under another instance gains nothing by it.
+    let hello = SpoolHello {
+        instance: Some("second".to_owned()),
+        ..SpoolHello::default()
+    };
+    let error = Producer::saying(&device, &cluster, 1, hello).await.err();
+    let error = error.unwrap();
+    assert_eq!(error.code, ErrorCode::Overloaded);
+    assert!(
+        error.retry_after_ms.is_some_and(|millis| millis > 0),
+        "{error:?}"
+    );
+    waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_series_of_another_kind_is_refused_and_both_kinds_are_named() {
     let cluster = one_node().await;
     let device = Client::device(&cluster);
@@ -224,6 +336,7 @@ async fn what_breaks_a_rule_ends_the_stream_and_changes_nothing() {
         let error = producer.failure().await;
         assert_eq!(error.code, code, "{error}");
         assert!(error.message.contains(named), "{error}");
+        assert_eq!(error.batch, Some(sequence), "the batch at fault is named");
     }
     let status = Client::operator(&cluster).status(&cluster, 1).await;
     assert_eq!(status.readings, 0);

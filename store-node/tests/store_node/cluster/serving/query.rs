@@ -339,3 +339,98 @@ async fn a_question_is_held_to_its_bounds() {
         assert!(error.message.contains(bound), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_beyond_the_bound_wait_and_beyond_the_line_come_again() {
+    let cluster = one_node_with(|config| config.reads_max = 1).await;
+    let replica = cluster.replica(1);
+    let operator = Client::operator(&cluster);
+    let question = range("line/*", Consistency::Any);
+    let ask = |client| Client::ask(client, &cluster, 1, &question, Bytes::new());
+    let under_way = replica.reads().acquire("reader/other", 1).await.unwrap();
+    // One is under way; four for each may wait.
+    let mut four = std::pin::pin!(futures::future::join_all((0..4).map(|_| ask(&operator))));
+    let reads = replica.reads();
+    let waiting = |count| until(move || (reads.waiting() == count).then_some(()));
+    tokio::select! {
+        answers = &mut four => panic!("{answers:?} without a permit"),
+        () = waiting(4) => {}
+    }
+    let error = ask(&operator).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Overloaded);
+    assert!(
+        error.retry_after_ms.is_some_and(|millis| millis > 0),
+        "{error:?}"
+    );
+    // What tells how the node is is answered all the same, and says so.
+    assert_eq!(operator.status(&cluster, 1).await.load, Load::Overloaded);
+    // Who has none in the line gets a place in it, for the newest of who has most.
+    let mut page = std::pin::pin!(reads.acquire("reader/page", 1));
+    assert!(futures::poll!(&mut page).is_pending());
+    drop(under_way);
+    let (answers, page) = within(futures::future::join(four, async { page.await.is_ok() })).await;
+    assert!(page);
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(refused, 1, "{answers:?}");
+    until(|| (replica.load() == Load::Active).then_some(())).await;
+}
+
+/// A replica goes on applying while it answers: whoever asks again with the token of an answer, anywhere,
+/// must not see less than that answer had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_token_of_an_answer_covers_all_that_it_shows() {
+    const WRITES: i64 = 400;
+    let cluster = one_node().await;
+    let operator = Client::operator(&cluster);
+    let first = put(&operator, &cluster, 0).await;
+    let writing = async {
+        let mut tokens = vec![first];
+        for number in 1..WRITES {
+            tokens.push(put(&operator, &cluster, number).await);
+        }
+        tokens
+    };
+    let last = Request::Last {
+        pattern: Pattern::new("line/n").unwrap(),
+        consistency: Consistency::Any,
+        timeout_ms: TIMEOUT_MS,
+    };
+    let mut shown = Vec::new();
+    let reading = async {
+        loop {
+            let frames = operator
+                .ask(&cluster, 1, &last, Bytes::new())
+                .await
+                .unwrap();
+            let [_, (Response::LastReadings { readings }, _), (end, _)] = &frames[..] else {
+                panic!("{frames:?}")
+            };
+            let Response::End {
+                seen: Some(seen), ..
+            } = end
+            else {
+                panic!("{end:?}")
+            };
+            shown.push((readings[0].1.timestamp.as_nanos(), *seen));
+        }
+    };
+    let tokens = tokio::select! {
+        tokens = writing => tokens,
+        () = reading => unreachable!("it goes on for ever"),
+    };
+    assert!(shown.len() > 20, "{}", shown.len());
+    for (number, seen) in shown {
+        let written = tokens[usize::try_from(number).unwrap()];
+        assert!(
+            seen >= written,
+            "shows {number}, written at {written}, and says {seen}"
+        );
+    }
+}
+
+/// Writes one reading at the time `number`.
+async fn put(client: &Client, cluster: &Cluster, number: i64) -> Token {
+    let series = vec![description("line/n", Kind::F64)];
+    let body = batch(&[(0, &floats(number..number + 1))]);
+    write(client, cluster, series, body).await.unwrap()
+}

@@ -1,0 +1,72 @@
+//! Series that Tidemark's own programs write about themselves: everything below `_tidemark/`.
+//!
+//! An agent writes `_tidemark/agents/NAME/INSTANCE/…`, where `NAME` is the name in its certificate.
+//! Nobody else writes there, whatever patterns a certificate holds; they are read like any other.
+
+use crate::path::{PathError, SeriesPath};
+
+/// The first segment of every such path.
+pub const RESERVED_ROOT: &str = "_tidemark";
+/// The second segment of those that agents write.
+const AGENTS: &str = "agents";
+
+/// Whether `path` is one that only Tidemark's own programs write.
+pub fn is_reserved(path: &SeriesPath) -> bool {
+    path.segments().next() == Some(RESERVED_ROOT)
+}
+
+/// Whether `path` is one of those that agents with the name `agent` in their certificate write.
+pub fn is_of_agent(path: &SeriesPath, agent: &str) -> bool {
+    let mut segments = path.segments();
+    segments.next() == Some(RESERVED_ROOT)
+        && segments.next() == Some(AGENTS)
+        && segments.next() == Some(agent)
+        && segments.next().is_some()
+}
+
+/// Below what path the `instance` of an agent reports.
+///
+/// # Errors
+/// [`PathError`] if a name is no segment of a path.
+pub fn agent_folder(agent: &str, instance: &str) -> Result<SeriesPath, PathError> {
+    SeriesPath::new(format!("{RESERVED_ROOT}/{AGENTS}/{agent}/{instance}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> SeriesPath {
+        SeriesPath::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_begins_with_the_root_alone_is_reserved() {
+        assert!(is_reserved(&path("_tidemark")));
+        assert!(is_reserved(&path("_tidemark/agents/press/plant/dropped")));
+        for free in [
+            "_tidemarks/a",
+            "plant/_tidemark/a",
+            "tidemark/agents/a/b",
+            "_Tidemark/a",
+        ] {
+            assert!(!is_reserved(&path(free)), "{free}");
+        }
+    }
+
+    #[test]
+    fn an_agent_has_what_is_below_its_own_name() {
+        let folder = agent_folder("press", "plant").unwrap();
+        assert!(is_of_agent(&path(&format!("{folder}/dropped")), "press"));
+        for foreign in [
+            "_tidemark/agents/press",
+            "_tidemark/agents/press-2/plant/dropped",
+            "_tidemark/agents/pres/plant/dropped",
+            "_tidemark/nodes/press/plant/dropped",
+            "a/agents/press/plant/dropped",
+        ] {
+            assert!(!is_of_agent(&path(foreign), "press"), "{foreign}");
+        }
+        assert!(agent_folder("press", "..").is_err());
+    }
+}

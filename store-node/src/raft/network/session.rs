@@ -246,7 +246,10 @@ mod tests {
 
     fn id(index: u64) -> LogId {
         LogId {
-            leader_id: CommittedLeaderId::default(),
+            leader_id: CommittedLeaderId {
+                term: 1,
+                node_id: 1,
+            },
             index,
         }
     }

@@ -60,12 +60,15 @@ pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), W
         match SeriesPath::new(pattern.as_str()) {
             Ok(path) if !peer.may_read(&path) => {
                 let (role, name) = (peer.role, &peer.name);
-                return Err(WireError::new(
-                    ErrorCode::Forbidden,
-                    format!(
+                let message = match &peer.scope {
+                    Some(_) => format!(
+                        "series {path} may not be read with this token: no pattern of it covers that"
+                    ),
+                    None => format!(
                         "{role}/{name} may not read series {path}: issue an identity with --read that covers it"
                     ),
-                ));
+                };
+                return Err(WireError::new(ErrorCode::Forbidden, message));
             }
             _ => {}
         }
@@ -94,9 +97,9 @@ pub(super) async fn answer(
     let permit = Arc::new(permit);
     let scan = {
         let permit = Arc::clone(&permit);
-        let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
+        let (context, peer) = (Arc::clone(context), peer.clone());
         tokio::task::spawn_blocking(move || {
-            let visible = |path: &SeriesPath| permissions.may_read(path);
+            let visible = |path: &SeriesPath| peer.may_read(path);
             let limits = Limits {
                 stop,
                 ..limits(&context, deadline)

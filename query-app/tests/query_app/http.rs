@@ -415,17 +415,16 @@ async fn a_body_that_never_ends_is_given_up() {
 async fn a_failure_after_the_first_piece_breaks_the_body_off() {
     let cluster = Cluster::new();
     let store = cluster.store(|_, _| {
-        let (series, columns) = series("a", "", Values::I64(vec![1]));
+        let (series, columns) = series("a", "", Values::I64(vec![1; 10_000]));
         vec![answer(), head(&series), rows(&columns), Step::Cut]
     });
     let app = app(&cluster, &store);
-    let reply = get(&app, &format!("/api/v1/range?match=a&{DAY}&format=csv")).await;
+    let ask = |more: &str| format!("/api/v1/range?match=a&{DAY}{more}");
+    let reply = get(&app, &ask("&format=csv")).await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(reply.body.is_none(), "a cut answer looked whole");
     // JSON holds a series until it is whole, so here nothing was sent yet.
-    get(&app, &format!("/api/v1/range?match=a&{DAY}"))
-        .await
-        .problem(500, "INTERNAL");
+    get(&app, &ask("")).await.problem(500, "INTERNAL");
 }
 
 #[tokio::test(flavor = "multi_thread")]

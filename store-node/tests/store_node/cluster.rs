@@ -1,6 +1,8 @@
 //! Whole nodes in one process, over real QUIC on loopback and disks in memory.
 
 #[cfg(test)]
+mod appends;
+#[cfg(test)]
 mod consistency;
 mod formation;
 mod http;

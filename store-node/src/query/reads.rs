@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value, reserved};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
@@ -61,6 +61,9 @@ pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), W
             Ok(path) if !peer.may_read(&path) => {
                 let (role, name) = (peer.role, &peer.name);
                 let message = match &peer.scope {
+                    None if reserved::is_of_api_token(&path) => format!(
+                        "{role}/{name} may not read {path}: tokens of the HTTP API are for operators"
+                    ),
                     Some(_) => format!(
                         "series {path} may not be read with this token: no pattern of it covers that"
                     ),

@@ -55,6 +55,8 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Changes who belongs to the cluster; for operators
     Cluster(commands::cluster::ClusterArgs),
+    /// Who may use the HTTP API; for operators
+    Token(commands::token::TokenArgs),
     /// Serves the HTTP API
     Serve(commands::serve::ServeArgs),
 }
@@ -157,7 +159,8 @@ enum Asked {
     Retention(commands::retention::RetentionCommand),
     Status,
     Change(store_wire::message::ClusterChange),
-    Serve(std::net::SocketAddr),
+    Token(commands::token::TokenCommand),
+    Serve(commands::serve::ServeCommand),
 }
 
 impl Command {
@@ -171,6 +174,7 @@ impl Command {
             Self::Retention(args) => Asked::Retention(args.checked()?),
             Self::Status(_) => Asked::Status,
             Self::Cluster(args) => Asked::Change(args.checked()?),
+            Self::Token(args) => Asked::Token(args.checked()?),
             Self::Serve(args) => Asked::Serve(args.checked()?),
         })
     }
@@ -187,7 +191,8 @@ impl Asked {
             Self::Retention(command) => commands::retention::run(command, context).await,
             Self::Status => commands::status::run(context).await,
             Self::Change(change) => commands::cluster::run(change, context).await,
-            Self::Serve(http) => commands::serve::run(http, context).await,
+            Self::Token(command) => commands::token::run(command, context).await,
+            Self::Serve(command) => commands::serve::run(command, context).await,
         }
     }
 }

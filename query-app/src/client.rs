@@ -9,6 +9,7 @@
 pub mod answer;
 pub mod batch;
 pub mod cluster;
+pub mod describe;
 mod latency;
 mod leader;
 mod pace;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use sensor_model::{Kind, Pattern, SeriesPath, Timestamp};
 use store_wire::clock::{Clock, SystemClock};
+use store_wire::identity::Permissions;
 use store_wire::message::{self, ErrorCode, Freshness, Request, Response, RowsAsked};
 use tokio::time::Instant;
 
@@ -57,6 +59,8 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(150);
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// What whoever it asks for may do; `None` when it asks for itself.
+    scope: Option<Arc<Permissions>>,
 }
 
 struct Shared {
@@ -81,6 +85,28 @@ impl Client {
                 surveys: Surveys::default(),
                 kinds: Mutex::default(),
             }),
+            scope: None,
+        }
+    }
+
+    /// The same client for somebody who may do no more than `scope`: nodes answer as if what lies
+    /// beyond it did not exist, and refuse to change it.
+    #[must_use]
+    pub fn within(&self, scope: Permissions) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            scope: Some(Arc::new(scope)),
+        }
+    }
+
+    /// `request` as it is sent.
+    pub(crate) fn scoped(&self, request: Request) -> Request {
+        match &self.scope {
+            Some(scope) => Request::Within {
+                scope: Permissions::clone(scope),
+                request: Box::new(request),
+            },
+            None => request,
         }
     }
 
@@ -223,7 +249,12 @@ impl Client {
         let pattern = Pattern::new(path.as_str())
             .map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
         let deadline = Instant::now() + terms.timeout;
-        let (_, mut reader) = match self
+        // Whoever may write a series and not read it must write its kind, too.
+        let unscoped = Self {
+            shared: Arc::clone(&self.shared),
+            scope: None,
+        };
+        let (_, mut reader) = match unscoped
             .open(&series_request(&pattern, terms), terms, deadline)
             .await
         {
@@ -279,7 +310,7 @@ impl Client {
                 let mut literals = patterns.iter().filter(|pattern| pattern.is_literal());
                 let one = literals.next().filter(|_| literals.next().is_none());
                 match one.or_else(|| patterns.iter().find(is_named)) {
-                    Some(pattern) => Err(self.unknown_series(pattern, terms).await),
+                    Some(pattern) => Err(self.unknown_series(pattern.as_str(), terms).await),
                     None => Err(failure),
                 }
             }
@@ -294,6 +325,7 @@ impl Client {
         terms: &Terms,
         deadline: Instant,
     ) -> Result<(Freshness, FrameReader), Failure> {
+        let request = &self.scoped(request.clone());
         let mut candidates = self.candidates(terms, deadline).await?;
         loop {
             let mut race = Race::new(&self.shared, request, candidates.clone(), deadline);
@@ -332,7 +364,7 @@ impl Client {
     }
 
     /// The error for a series that does not exist, naming the nearest that does.
-    async fn unknown_series(&self, pattern: &Pattern, terms: &Terms) -> Failure {
+    async fn unknown_series(&self, path: &str, terms: &Terms) -> Failure {
         let everything = Pattern::everything();
         let hurried = Terms {
             consistency: sensor_model::Consistency::Any,
@@ -342,14 +374,14 @@ impl Client {
         // Without an answer there is still the error itself to report.
         let known = Box::pin(self.series(&everything, &hurried)).await.ok();
         let paths = known.iter().flat_map(|answer| &answer.series);
-        let suggestion = nearest(pattern.as_str(), paths.map(|info| &info.description.path));
+        let suggestion = nearest(path, paths.map(|info| &info.description.path));
         let remedy = match suggestion {
             Some(path) => format!("did you mean {}?", path.as_str()),
             None => "`query-app series` lists those that do".to_owned(),
         };
         Failure::new(
             ErrorCode::NotFound,
-            format!("series {} does not exist: {remedy}", pattern.as_str()),
+            format!("series {path} does not exist: {remedy}"),
         )
     }
 }

@@ -13,6 +13,7 @@ pub mod nodes;
 pub mod retention;
 pub mod table;
 pub mod time_text;
+pub mod tokens;
 pub mod tree;
 
 use sensor_model::{Aggregate, GroupKey};

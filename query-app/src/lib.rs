@@ -21,3 +21,4 @@ pub mod question;
 pub mod serve;
 pub mod shape;
 mod suggest;
+pub mod tokens;

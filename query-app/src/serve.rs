@@ -1,4 +1,4 @@
-//! The HTTP service: the API alone, until it is told to stop.
+//! Serves HTTP until it is told to stop.
 
 use std::future::Future;
 use std::io;
@@ -10,14 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api;
-use crate::client::Client;
-use crate::question::Terms;
-
 /// How long requests under way may take to finish after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Serves the API on `listener` until `shutdown` is ready, then lets requests under way finish for a
+/// Serves `app` on `listener` until `shutdown` is ready, then lets requests under way finish for a
 /// bounded time.
 ///
 /// Dropping the future stops at once.
@@ -26,11 +22,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    client: Client,
-    terms: Terms,
+    app: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = service(client, terms);
     let draining = CancellationToken::new();
     let told = draining.clone();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
@@ -49,11 +43,6 @@ pub async fn serve(
             Ok(())
         }
     }
-}
-
-/// The API as a whole service: every other path is answered with a problem document.
-pub fn service(client: Client, terms: Terms) -> Router {
-    api::router_with(client, terms).fallback(api::unknown_route)
 }
 
 /// Ready once the process is asked to stop (SIGTERM, or Ctrl-C).

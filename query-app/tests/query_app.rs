@@ -20,9 +20,13 @@ mod http;
 mod nearest;
 #[path = "query_app/pages.rs"]
 mod pages;
+#[path = "query_app/problems.rs"]
+mod problems;
 #[path = "query_app/removal.rs"]
 mod removal;
 #[path = "query_app/serve.rs"]
 mod serve;
 #[path = "query_app/store.rs"]
 mod store;
+#[path = "query_app/tokens.rs"]
+mod tokens;

@@ -4,7 +4,7 @@
 //! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
 //! way of a batch without a name ([`write`]); deletes ([`delete`]) and rules of retention
 //! ([`retention`]) are commands of their own, and so is a change of the membership by an operator
-//! ([`change`]). What the peer's certificate does not let it read does
+//! ([`change`]), or of what a series is ([`describe`]). What the peer's certificate does not let it read does
 //! not exist for it.
 //!
 //! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a node answers so many
@@ -14,6 +14,7 @@
 
 mod change;
 mod delete;
+mod describe;
 mod freshness;
 mod reads;
 mod retention;
@@ -129,7 +130,10 @@ async fn answer(
         }
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    let verb = verb(&request);
+    let verb = match &request {
+        Request::Within { request, .. } => verb(request),
+        request => verb(request),
+    };
     let outcome = respond(&mut sender, request, body, peer, context).await;
     histogram!("tidemark_query_seconds", "request" => verb).record(begun.elapsed());
     let error = match outcome {
@@ -174,7 +178,17 @@ async fn respond(
     peer: &PeerIdentity,
     context: &Arc<Context>,
 ) -> Result<(), Unanswered> {
+    let acting;
+    let (request, peer) = match request {
+        Request::Within { scope, request } => {
+            check_within(&request)?;
+            acting = peer.acting_within(scope);
+            (*request, &acting)
+        }
+        request => (request, peer),
+    };
     let read = match request {
+        Request::Within { .. } => return Err(nested().into()),
         Request::Status => {
             let status = Box::new(context.replica.status());
             return Ok(sender.send(&Response::Status(status), &[]).await?);
@@ -206,6 +220,17 @@ async fn respond(
             let deadline = deadline(timeout_ms);
             let answer = retention::retention(context, peer, request, deadline).await?;
             return Ok(sender.send(&answer, &[]).await?);
+        }
+        Request::Describe {
+            path,
+            kind,
+            change,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            let described =
+                describe::describe(context, peer, &path, kind, &change, deadline).await?;
+            return Ok(sender.send(&described, &[]).await?);
         }
         Request::Range {
             question,
@@ -240,6 +265,23 @@ async fn respond(
     })?;
     let permit = permit.map_err(too_many_reads)?;
     reads::answer(sender, read, peer, context, deadline, permit).await
+}
+
+/// Whether a request may be made within a scope: scopes are of series.
+fn check_within(request: &Request) -> Result<(), WireError> {
+    match request {
+        Request::Change { .. } | Request::Retention { .. } => {
+            let message = "a token of the API cannot change the cluster or its retention: use an \
+                           identity of the role operator";
+            Err(WireError::new(ErrorCode::Forbidden, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nested() -> WireError {
+    let message = "a scope within a scope means nothing: send the inner one alone";
+    WireError::new(ErrorCode::BadRequest, message)
 }
 
 fn too_many_reads(busy: Busy) -> WireError {
@@ -294,5 +336,7 @@ const fn verb(request: &Request) -> &'static str {
         Request::Change { .. } => "change",
         Request::Delete { .. } => "delete",
         Request::Retention { .. } => "retention",
+        Request::Describe { .. } => "describe",
+        Request::Within { .. } => "within",
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use column_codec::{ChunkView, DecodeError};
-use sensor_model::{Columns, Kind, SeriesId, SeriesPath};
+use sensor_model::{Columns, Kind, SeriesDescription, SeriesId, SeriesPath};
 use store_wire::message::ProducerStatus;
 
 use crate::command::{Append, Command};
@@ -155,6 +155,18 @@ pub enum Outcome {
     },
     /// The rules are in force.
     RetentionSet,
+    /// The series is as was asked.
+    Described {
+        /// What it is now.
+        series: Arc<SeriesDescription>,
+        /// Whether it was opened by this.
+        is_new: bool,
+    },
+    /// The series cannot be so: nothing was changed.
+    NotDescribed {
+        /// Why not.
+        refusal: SeriesRefusal,
+    },
     /// The command is not one that a correct leader proposes: nothing was changed.
     Refused {
         /// What is wrong with it.
@@ -273,6 +285,17 @@ impl State {
             Ok(Command::SetRetention { rules }) => {
                 self.retention = rules;
                 Outcome::RetentionSet
+            }
+            Ok(Command::Describe { path, kind, change }) => {
+                match self.registry.describe(path, kind, &change) {
+                    Ok((series, is_new)) => {
+                        if is_new {
+                            self.readings.push(SeriesReadings::new(series.kind));
+                        }
+                        Outcome::Described { series, is_new }
+                    }
+                    Err(refusal) => Outcome::NotDescribed { refusal },
+                }
             }
             Ok(Command::ClaimNode { id, incarnation }) => {
                 if self.nodes.claim(id, incarnation) {

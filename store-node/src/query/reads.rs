@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value, reserved};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
@@ -60,12 +60,18 @@ pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), W
         match SeriesPath::new(pattern.as_str()) {
             Ok(path) if !peer.may_read(&path) => {
                 let (role, name) = (peer.role, &peer.name);
-                return Err(WireError::new(
-                    ErrorCode::Forbidden,
-                    format!(
+                let message = match &peer.scope {
+                    None if reserved::is_of_api_token(&path) => format!(
+                        "{role}/{name} may not read {path}: tokens of the HTTP API are for operators"
+                    ),
+                    Some(_) => format!(
+                        "series {path} may not be read with this token: no pattern of it covers that"
+                    ),
+                    None => format!(
                         "{role}/{name} may not read series {path}: issue an identity with --read that covers it"
                     ),
-                ));
+                };
+                return Err(WireError::new(ErrorCode::Forbidden, message));
             }
             _ => {}
         }
@@ -94,9 +100,9 @@ pub(super) async fn answer(
     let permit = Arc::new(permit);
     let scan = {
         let permit = Arc::clone(&permit);
-        let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
+        let (context, peer) = (Arc::clone(context), peer.clone());
         tokio::task::spawn_blocking(move || {
-            let visible = |path: &SeriesPath| permissions.may_read(path);
+            let visible = |path: &SeriesPath| peer.may_read(path);
             let limits = Limits {
                 stop,
                 ..limits(&context, deadline)

@@ -148,6 +148,8 @@ fn summary(outcome: &Outcome) -> (u8, u64) {
         Outcome::Unforeseen { .. } => (13, 0),
         Outcome::RetentionSet => (14, 0),
         Outcome::Refused { .. } => (15, 0),
+        Outcome::Described { is_new, .. } => (16, u64::from(*is_new)),
+        Outcome::NotDescribed { .. } => (17, 0),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The query conversation: one request a stream, answered by frames until `End` or `Failed`.
 
 use sensor_model::{
-    Bucket, Consistency, Pattern, Reading, SeriesDescription, TimeRange, Timestamp, Token,
+    Bucket, Consistency, DescriptionChange, Kind, Pattern, Reading, SeriesDescription, SeriesPath,
+    TimeRange, Timestamp, Token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use super::{
     ClusterChange, Intent, Member, NodeStatus, Overdue, RangeQuestion, RetentionRequest,
     RetentionRule, WireError,
 };
+use crate::identity::Permissions;
 
 /// What is asked of one replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +81,26 @@ pub enum Request {
         /// How long it may take, in ms.
         timeout_ms: u64,
     },
+    /// Changes unit and attributes of a series; only the leader takes it. The series must be one that
+    /// the identity may write.
+    Describe {
+        /// The series.
+        path: SeriesPath,
+        /// Its kind, if it is to be opened where it does not exist.
+        kind: Option<Kind>,
+        /// What changes.
+        change: DescriptionChange,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
+    /// A question about readings or series, or a change of them, for somebody who may do no more than
+    /// `scope`: done as far as both the identity and the scope allow.
+    Within {
+        /// What they may do with which series.
+        scope: Permissions,
+        /// What they ask.
+        request: Box<Request>,
+    },
 }
 
 /// What an answer may take; a node has bounds of its own, and the narrower ones count.
@@ -146,6 +168,15 @@ pub enum Response {
         members: Vec<Member>,
         /// Who leads afterwards, as far as the node knows.
         leader: Option<u64>,
+    },
+    /// Answers `Describe`: committed and applied.
+    Described {
+        /// What the series is now.
+        series: SeriesDescription,
+        /// Whether it was opened by this.
+        is_new: bool,
+        /// A read with this token sees the change.
+        token: Token,
     },
     /// Answers a `Delete` that is only a preview: what it would delete.
     Doomed {

@@ -1,6 +1,7 @@
 //! What is sealed, on whole nodes: deleted, kept for a time, damaged and repaired.
 
 mod deletes;
+mod describe;
 mod flips;
 mod folder;
 mod repair;

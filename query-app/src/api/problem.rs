@@ -48,7 +48,7 @@ impl Problem {
         Self::new(
             ErrorCode::NotFound,
             format!(
-                "there is nothing at {path}: the API is under /api/v1/ (range, last, series, readings, cluster)"
+                "there is nothing at {path}: the API is under /api/v1/ (range, last, series, tail, readings, cluster)"
             ),
         )
     }
@@ -116,6 +116,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Gone => StatusCode::GONE,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::KindMismatch | ErrorCode::Fenced => StatusCode::CONFLICT,
         ErrorCode::Overloaded | ErrorCode::NoLeader | ErrorCode::Stale | ErrorCode::Draining => {
@@ -199,6 +200,7 @@ mod tests {
             (ErrorCode::Forbidden, 403),
             (ErrorCode::NotFound, 404),
             (ErrorCode::KindMismatch, 409),
+            (ErrorCode::Gone, 410),
             (ErrorCode::TooLarge, 413),
             (ErrorCode::Overloaded, 503),
             (ErrorCode::NoLeader, 503),

@@ -83,7 +83,7 @@ pub(crate) fn end() -> Step {
 
 pub(crate) fn head(series: &SeriesDescription) -> Step {
     let series = series.clone();
-    Response::SeriesHead { series }.into()
+    Response::SeriesHead { series, seen: None }.into()
 }
 
 pub(crate) fn rows(columns: &Columns) -> Step {

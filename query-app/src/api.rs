@@ -13,6 +13,7 @@ pub mod problem;
 mod range;
 mod readings;
 mod series;
+mod tail;
 mod telemetry;
 
 use axum::Router;
@@ -55,6 +56,7 @@ pub fn router_with(client: Client, terms: Terms) -> Router {
         .route("/range", get(range::range))
         .route("/last", get(last::last))
         .route("/series", get(series::series))
+        .route("/tail", get(tail::tail))
         .route(
             "/readings",
             axum::routing::post(readings::write).delete(readings::delete),

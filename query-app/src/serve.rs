@@ -17,6 +17,9 @@ use crate::question::Terms;
 /// How long requests under way may take to finish after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// How long subscribers may take to hear that the service stops.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Serves the API on `listener` until `shutdown` is ready, then lets requests under way finish for a
 /// bounded time.
 ///
@@ -30,12 +33,13 @@ pub async fn serve(
     terms: Terms,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = service(client, terms);
+    let app = service(client.clone(), terms);
     let draining = CancellationToken::new();
-    let told = draining.clone();
+    let (told, subscribers) = (draining.clone(), client.clone());
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         shutdown.await;
         info!("stopping: requests under way may finish");
+        subscribers.end_tails();
         told.cancel();
     });
     let overdue = async {
@@ -43,7 +47,11 @@ pub async fn serve(
         tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended,
+        ended = server.into_future() => {
+            // A WebSocket is no request under way any more.
+            client.tails_ended(GOODBYE_TIMEOUT).await;
+            ended
+        }
         () = overdue => {
             warn!("requests were still under way and are broken off");
             Ok(())

@@ -26,3 +26,5 @@ mod removal;
 mod serve;
 #[path = "query_app/store.rs"]
 mod store;
+#[path = "query_app/tail.rs"]
+mod tail;

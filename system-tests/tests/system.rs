@@ -11,6 +11,8 @@ mod disk_full;
 mod failed_sync;
 #[path = "system/failover.rs"]
 mod failover;
+#[path = "system/live.rs"]
+mod live;
 #[path = "system/oracle.rs"]
 mod oracle;
 #[path = "system/recordings.rs"]

@@ -31,7 +31,7 @@ impl Parameters {
                 return Err(UsageError::new(shortened(name), reason));
             }
             let mut earlier = pairs.iter().take(position);
-            let may_repeat = name == "match" && own.contains(&"every");
+            let may_repeat = name == "match" && (own.contains(&"every") || own.contains(&"after"));
             if !may_repeat && earlier.any(|(earlier, _)| earlier == name) {
                 return Err(UsageError::new(name.as_str(), "given twice: give it once"));
             }

@@ -23,6 +23,7 @@ pub mod problem;
 mod range;
 mod readings;
 mod series;
+mod tail;
 mod telemetry;
 
 use std::sync::Arc;
@@ -139,6 +140,7 @@ fn routes() -> Vec<(&'static Operation, MethodRouter<ApiState>)> {
         (&last::LAST, get(last::last)),
         (&readings::WRITE, post(readings::write)),
         (&readings::DELETE, delete(readings::delete)),
+        (&tail::TAIL, get(tail::tail)),
         (&series::LIST, get(series::list)),
         (&series::CREATE, post(series::create)),
         (&series::CHANGE, patch(series::change)),

@@ -45,6 +45,8 @@ enum Command {
     Last(commands::last::LastArgs),
     /// Which series there are
     Series(commands::series::SeriesArgs),
+    /// What is committed, as it comes
+    Tail(commands::tail::TailArgs),
     /// Writes one reading and prints the token of its commit
     Put(commands::put::PutArgs),
     /// Takes readings away, after asking
@@ -154,6 +156,7 @@ enum Asked {
     Range(Box<crate::question::RangeQuestion>),
     Last(sensor_model::Pattern),
     Series(commands::series::SeriesCommand),
+    Tail(crate::client::tail::TailQuestion),
     Put(crate::client::batch::LooseReading),
     Delete(commands::delete::DeleteCommand),
     Retention(commands::retention::RetentionCommand),
@@ -169,6 +172,7 @@ impl Command {
             Self::Range(args) => Asked::Range(Box::new(args.checked()?)),
             Self::Last(args) => Asked::Last(args.checked()?),
             Self::Series(args) => Asked::Series(args.checked()?),
+            Self::Tail(args) => Asked::Tail(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
             Self::Delete(args) => Asked::Delete(args.checked()?),
             Self::Retention(args) => Asked::Retention(args.checked()?),
@@ -186,6 +190,7 @@ impl Asked {
             Self::Range(question) => commands::range::run(*question, context).await,
             Self::Last(pattern) => commands::last::run(pattern, context).await,
             Self::Series(command) => commands::series::run(command, context).await,
+            Self::Tail(question) => commands::tail::run(question, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,
             Self::Delete(command) => commands::delete::run(command, context).await,
             Self::Retention(command) => commands::retention::run(command, context).await,

@@ -5,6 +5,7 @@
 //! answer to begin wins ([`race`]). A write, or a change of the cluster, goes to the leader, is followed
 //! to another one, and is never repeated once it may have been taken ([`leader`]). What the pieces of an
 //! answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
+//! What is committed is followed by [`tail`].
 
 pub mod answer;
 pub mod batch;
@@ -18,6 +19,7 @@ mod presence;
 mod race;
 mod rows;
 mod survey;
+pub mod tail;
 pub mod targets;
 pub mod upkeep;
 mod write;
@@ -40,6 +42,7 @@ use crate::client::answer::{
 use crate::client::pace::Pace;
 use crate::client::race::{Opened, Race};
 use crate::client::survey::Surveys;
+use crate::client::tail::Tails;
 use crate::client::targets::Targets;
 use crate::failure::Failure;
 use crate::link::wire::{WireLink, WireLinkError};
@@ -69,6 +72,7 @@ struct Shared {
     targets: Arc<Targets>,
     pace: Pace,
     surveys: Surveys,
+    tails: Tails,
     /// Kinds never change once a series exists, so what was learned stays true.
     kinds: Mutex<HashMap<SeriesPath, Kind>>,
 }
@@ -83,6 +87,7 @@ impl Client {
                 targets: Arc::new(targets),
                 pace: Pace::default(),
                 surveys: Surveys::default(),
+                tails: Tails::default(),
                 kinds: Mutex::default(),
             }),
             scope: None,

@@ -8,6 +8,7 @@ pub mod committed;
 pub mod csv;
 pub mod json;
 pub mod lists;
+pub mod live;
 pub mod ndjson;
 pub mod nodes;
 pub mod retention;

@@ -28,5 +28,7 @@ mod removal;
 mod serve;
 #[path = "query_app/store.rs"]
 mod store;
+#[path = "query_app/tail.rs"]
+mod tail;
 #[path = "query_app/tokens.rs"]
 mod tokens;

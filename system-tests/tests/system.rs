@@ -13,6 +13,8 @@ mod failed_sync;
 mod failover;
 #[path = "system/http.rs"]
 mod http;
+#[path = "system/live.rs"]
+mod live;
 #[path = "system/oracle.rs"]
 mod oracle;
 #[path = "system/python.rs"]

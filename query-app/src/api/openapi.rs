@@ -159,6 +159,7 @@ fn responses(operation: &Operation) -> Map<String, Value> {
             };
             (json(schema), headers)
         }
+        Answer::Live => (text("text/event-stream"), json!({})),
         Answer::Text => (text("text/plain"), json!({})),
         Answer::Page => (text("text/html"), json!({})),
     };
@@ -169,6 +170,10 @@ fn responses(operation: &Operation) -> Map<String, Value> {
     insert("200", "As asked");
     if let Answer::Made(_) = operation.answer {
         insert("201", "It is new");
+    }
+    if let Answer::Live = operation.answer {
+        let about = "A WebSocket: each message is a JSON array of readings";
+        responses.insert("101".to_owned(), json!({"description": about}));
     }
     let mut by_status: BTreeMap<u16, Vec<&Fault>> = BTreeMap::new();
     for fault in operation.faults() {

@@ -61,6 +61,8 @@ pub(crate) enum Answer {
     Json(&'static str),
     /// A JSON document, as 201 where something was made and 200 where it was there.
     Made(&'static str),
+    /// Messages for as long as both sides are there: a WebSocket, or Server-Sent Events.
+    Live,
     /// Plain text.
     Text,
     /// A page for people.
@@ -143,6 +145,11 @@ pub(crate) mod faults {
         "KIND_MISMATCH",
         "the series has another kind, which never changes",
     );
+    const GONE: Fault = fault(
+        410,
+        "GONE",
+        "no node has what follows the position any more: ask for the range, then for what comes",
+    );
     const TOO_LARGE: Fault = fault(
         413,
         "TOO_LARGE",
@@ -200,6 +207,17 @@ pub(crate) mod faults {
         &NOT_FOUND,
         &NOT_ACCEPTABLE,
         &TOO_LARGE,
+        &INTERNAL,
+        &NO_LEADER,
+        &STALE,
+        &DRAINING,
+        &TIMEOUT,
+    ];
+    /// Of live data.
+    pub(in crate::api) const TAIL: &[&Fault] = &[
+        &BAD_REQUEST,
+        &NOT_FOUND,
+        &GONE,
         &INTERNAL,
         &NO_LEADER,
         &STALE,

@@ -173,6 +173,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Gone => StatusCode::GONE,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::KindMismatch | ErrorCode::Fenced => StatusCode::CONFLICT,
         ErrorCode::Overloaded | ErrorCode::NoLeader | ErrorCode::Stale | ErrorCode::Draining => {
@@ -255,6 +256,7 @@ mod tests {
             (ErrorCode::Forbidden, 403),
             (ErrorCode::NotFound, 404),
             (ErrorCode::KindMismatch, 409),
+            (ErrorCode::Gone, 410),
             (ErrorCode::TooLarge, 413),
             (ErrorCode::Overloaded, 503),
             (ErrorCode::NoLeader, 503),

@@ -9,6 +9,7 @@ pub(crate) mod retention;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod tail;
 pub(crate) mod token;
 
 use sensor_model::Timestamp;

@@ -16,7 +16,7 @@ pub(crate) fn report(error: &clap::Error) -> ExitCode {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             eprintln!(
-                "error: no command given: use range, last, series, put, delete, retention, status, cluster or serve (`query-app --help` explains them)"
+                "error: no command given: use range, last, series, tail, put, delete, retention, status, cluster or serve (`query-app --help` explains them)"
             );
             ExitCode::from(2)
         }

@@ -83,7 +83,7 @@ pub(crate) fn end() -> Step {
 
 pub(crate) fn head(series: &SeriesDescription) -> Step {
     let series = series.clone();
-    Response::SeriesHead { series }.into()
+    Response::SeriesHead { series, seen: None }.into()
 }
 
 pub(crate) fn rows(columns: &Columns) -> Step {
@@ -165,7 +165,10 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
         } => return described(data, path, *kind, change),
         // What a scope leaves out is the store's own business.
         Request::Within { request, .. } => return respond(data, request),
-        Request::Change { .. } | Request::Delete { .. } | Request::Retention { .. } => {
+        Request::Change { .. }
+        | Request::Delete { .. }
+        | Request::Retention { .. }
+        | Request::Tail { .. } => {
             return failed(ErrorCode::Forbidden);
         }
     };

@@ -71,6 +71,12 @@ async fn every_documented_problem_is_provoked_and_no_other() {
         Admission::TokenHolders,
     );
 
+    let store = cluster.store(failing(ErrorCode::Gone));
+    let purged = service(cluster.client(store.address()), terms, Admission::Anybody);
+    let following = HttpRequest::get("/api/v1/tail?match=a/b&after=0-1")
+        .header("accept", "text/event-stream")
+        .body(Body::empty());
+
     let dripping = futures::stream::pending::<Result<Bytes, std::io::Error>>();
     let packed = HttpRequest::post("/api/v1/readings")
         .header("content-type", "application/json")
@@ -94,6 +100,7 @@ async fn every_documented_problem_is_provoked_and_no_other() {
             getting("/api/v1/last?match=plant/none"),
             (404, "NOT_FOUND"),
         ),
+        (&purged, following.unwrap(), (410, "GONE")),
         (&sound, getting("/api/v1/none"), (404, "NOT_FOUND")),
         (&sound, getting("/none"), (404, "NOT_FOUND")),
         (

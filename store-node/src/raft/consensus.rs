@@ -114,8 +114,13 @@ impl Consensus {
             .map_err(|error| refused(error.to_string()))?;
         let (applied_sender, applied) = watch::channel(None);
         let archive = parts.archive;
-        let machine = StateMachine::new(parts.log.machine, Arc::clone(&archive), applied_sender);
         let store = parts.log.store;
+        let machine = StateMachine::new(
+            parts.log.machine,
+            Arc::clone(&archive),
+            applied_sender,
+            store.jumps(),
+        );
         let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
         let rate = parts.transfer_rate;

@@ -67,6 +67,11 @@ impl Trail {
         self.values.push_back(value);
     }
 
+    /// The last position that was applied.
+    pub const fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
     /// The newest position with its digest.
     pub fn newest(&self) -> Option<(u64, u64)> {
         Some((self.next.checked_sub(1)?, *self.values.back()?))

@@ -53,6 +53,14 @@ pub enum Request {
         /// How long to wait for the commit, in ms.
         timeout_ms: u64,
     },
+    /// Every batch from a position on, as it is applied, without end.
+    Tail {
+        /// Which series: 1 to [`PATTERNS_MAX`](super::PATTERNS_MAX) patterns.
+        patterns: Vec<Pattern>,
+        /// Everything up to this position is known already; `None` for what is applied from now on.
+        #[serde(default)]
+        after: Option<Token>,
+    },
     /// How this node is.
     Status,
     /// Changes who belongs to the cluster; for operators, and only the leader takes it.
@@ -126,6 +134,9 @@ pub enum Response {
     SeriesHead {
         /// The series.
         series: SeriesDescription,
+        /// The series is as it was when this position had been applied and no later one.
+        #[serde(default)]
+        seen: Option<Token>,
     },
     /// Opens a group of series; its `Buckets` follow.
     GroupHead {
@@ -143,6 +154,31 @@ pub enum Response {
     Buckets {
         /// The buckets; those without readings are left out.
         buckets: Vec<Bucket>,
+    },
+    /// Answers `Tail` first: what follows was committed after this position.
+    Tailing {
+        /// Which replica speaks and how fresh it is.
+        freshness: Freshness,
+        /// Where it begins.
+        after: Token,
+    },
+    /// What numbers of the batches that follow stand for. Each is declared once a stream.
+    Declared {
+        /// Numbers and series.
+        series: Vec<(u64, SeriesDescription)>,
+    },
+    /// What was committed at a position of the series asked for. The body holds a batch (see `batch`)
+    /// of their chunks, in the order in which they were committed.
+    Tailed {
+        /// The position: everything up to it was sent.
+        position: Token,
+    },
+    /// Nothing more up to a position matches. Comes from time to time.
+    Passed {
+        /// Which replica speaks and how fresh it is.
+        freshness: Freshness,
+        /// The position: everything up to it was sent.
+        position: Token,
     },
     /// Latest readings, ordered by path.
     LastReadings {

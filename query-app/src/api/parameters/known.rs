@@ -193,3 +193,27 @@ pub(in crate::api) const TIMEOUT: Parameter = Parameter {
     is_required: false,
     may_repeat: false,
 };
+
+pub(in crate::api) const AFTER: Parameter = Parameter {
+    name: "after",
+    about: "The position to go on from, as an earlier answer to the same question gave it",
+    schema: r#"{"type":"string","examples":["0-1234","0-1234+10"]}"#,
+    is_required: false,
+    may_repeat: false,
+};
+
+pub(in crate::api) const SINCE: Parameter = Parameter {
+    name: "since",
+    about: "Readings from this time on first, then what is committed",
+    schema: r#"{"type":"string","examples":["-15m"]}"#,
+    is_required: false,
+    may_repeat: false,
+};
+
+pub(in crate::api) const POSITIONS: Parameter = Parameter {
+    name: "positions",
+    about: "Whether a WebSocket is told positions up to which nothing matched, too",
+    schema: r#"{"type":"string","enum":["true","false",""]}"#,
+    is_required: false,
+    may_repeat: false,
+};

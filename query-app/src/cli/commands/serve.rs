@@ -102,7 +102,8 @@ pub(crate) async fn run(command: ServeCommand, context: Context<'_>) -> Result<(
         .context("the listener has no address")?;
     let line = format!("listening http={address}\n");
     context.output.write(line.as_bytes())?;
-    serve(listener, service(client, terms, admission), shutdown)
+    let app = service(client.clone(), terms, admission);
+    serve(listener, app, client, shutdown)
         .await
         .context("the HTTP server failed")?;
     Ok(())

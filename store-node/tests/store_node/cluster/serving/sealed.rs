@@ -7,6 +7,7 @@ mod folder;
 mod repair;
 mod retention;
 mod shown;
+mod tail;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -14,12 +14,16 @@ mod changes;
 mod commands;
 #[path = "query_app/elsewhere.rs"]
 mod elsewhere;
+#[path = "query_app/files.rs"]
+mod files;
 #[path = "query_app/http.rs"]
 mod http;
 #[path = "query_app/nearest.rs"]
 mod nearest;
 #[path = "query_app/pages.rs"]
 mod pages;
+#[path = "query_app/prompt.rs"]
+mod prompt;
 #[path = "query_app/removal.rs"]
 mod removal;
 #[path = "query_app/serve.rs"]

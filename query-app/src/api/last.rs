@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use crate::api::ApiState;
 use crate::api::parameters::{Parameters, content_type, freshness_headers};
 use crate::api::problem::Problem;
-use crate::format::lists;
+use crate::failure::Failure;
+use crate::format::last as last_in;
 use crate::question::parse_pattern;
 
 pub(super) async fn last(
@@ -19,9 +20,9 @@ pub(super) async fn last(
     let pattern = parse_pattern(parameters.text("match"))?;
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
-    let format = parameters.format(&headers)?;
+    let format = parameters.format_or_arrow(&headers)?;
     let answer = state.client.last(&pattern, &terms).await?;
-    let body = lists::last(&answer, format, style);
+    let body = last_in(&answer, format, style).map_err(Failure::from)?;
     let content = [(header::CONTENT_TYPE, content_type(format))];
     Ok((
         content,

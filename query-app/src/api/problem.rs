@@ -102,7 +102,7 @@ impl Problem {
             status: StatusCode::NOT_ACCEPTABLE,
             code: ErrorCode::BadRequest.as_str(),
             detail: format!(
-                "accept: {accept:?} names no form this answer has: use application/json, text/csv or application/x-ndjson"
+                "accept: {accept:?} names no form this answer has: use application/json, text/csv, application/x-ndjson or, for range and last, application/vnd.apache.arrow.stream"
             ),
             retry_after: None,
         }

@@ -71,13 +71,13 @@ pub(super) async fn range(
     }
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
-    let format = parameters.format(&headers)?;
+    let format = parameters.format_or_arrow(&headers)?;
 
     let answer = state.client.range(&question, &terms).await?;
     let freshness = answer.freshness();
     let mut pieces = Pieces {
         answer,
-        format: range_format(format, &question, freshness, style),
+        format: range_format(format, &question, freshness, style).map_err(Failure::from)?,
         state: PiecesState::Begin,
     };
     if question.page.rows.is_some() {

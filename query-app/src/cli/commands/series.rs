@@ -3,7 +3,7 @@
 use clap::Args;
 use sensor_model::Pattern;
 
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, paths};
 use crate::failure::UsageError;
 use crate::format::Format;
 use crate::format::time_text::TimeStyle;
@@ -18,7 +18,7 @@ Examples:
   query-app series 'plant/line-1/**' --tree")]
 pub(crate) struct SeriesArgs {
     /// Which series: a path, or a pattern with * and **
-    #[arg(value_name = "PATTERN", default_value = "**")]
+    #[arg(value_name = "PATTERN", default_value = "**", add = paths::completer())]
     pattern: String,
     /// Show the paths as a tree
     #[arg(long)]
@@ -45,7 +45,10 @@ impl SeriesArgs {
     }
 }
 
-pub(crate) async fn run(command: SeriesCommand, context: Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(
+    command: SeriesCommand,
+    mut context: Context<'_>,
+) -> Result<(), CommandError> {
     if matches!(command.view, View::Tree) && context.format != Format::Table {
         let reason = "a tree is for people: leave --format out, or --tree";
         return Err(UsageError::new("tree", reason).into());
@@ -60,8 +63,7 @@ pub(crate) async fn run(command: SeriesCommand, context: Context<'_>) -> Result<
     };
     context.output.write(&text)?;
     if answer.series.is_empty() {
-        let note = format!("note: no series matches {}", command.pattern.as_str());
-        context.output.note(&note);
+        super::note_nothing("no series matches", &[command.pattern], &mut context).await;
     }
     context.output.footer(context.format, &answer.freshness);
     Ok(())

@@ -3,16 +3,19 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 wrong usage.
 //! A reader that closes the pipe early ends the program quietly.
 
+mod bar;
 mod commands;
 mod flags;
 mod output;
+mod paths;
 mod usage;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::cli::flags::CommonFlags;
 use crate::cli::output::Output;
@@ -47,10 +50,16 @@ enum Command {
     Series(commands::series::SeriesArgs),
     /// What is committed, as it comes
     Tail(commands::tail::TailArgs),
+    /// Latest readings and the cluster's health, live on the terminal
+    Top(commands::top::TopArgs),
     /// Writes one reading and prints the token of its commit
     Put(commands::put::PutArgs),
     /// Takes readings away, after asking
     Delete(commands::delete::DeleteArgs),
+    /// Writes the readings of a range to a CSV or Parquet file
+    Export(commands::export::ExportArgs),
+    /// Writes the readings of CSV and Parquet files to the store
+    Import(commands::import::ImportArgs),
     /// How long readings are kept; for operators
     Retention(commands::retention::RetentionArgs),
     /// How the nodes of the cluster are
@@ -59,8 +68,14 @@ enum Command {
     Cluster(commands::cluster::ClusterArgs),
     /// Who may use the HTTP API; for operators
     Token(commands::token::TokenArgs),
+    /// The same commands at a prompt
+    Repl(commands::repl::ReplArgs),
     /// Serves the HTTP API
     Serve(commands::serve::ServeArgs),
+    /// Prints the completions of a shell
+    Completions(commands::manual::CompletionsArgs),
+    /// Writes man pages
+    Man(commands::manual::ManArgs),
 }
 
 /// Why a command ended without success.
@@ -78,6 +93,12 @@ pub(crate) enum CommandError {
     /// The reader of the output has gone: not an error of ours.
     #[error("the output was closed")]
     Closed,
+    /// What went wrong was told before.
+    #[error("it failed with exit code {code}")]
+    Told {
+        /// How the program ends.
+        code: u8,
+    },
     /// Something else, with its context.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -91,29 +112,46 @@ pub(crate) struct Context<'a> {
     pub(crate) output: &'a mut Output,
 }
 
+impl CommandError {
+    /// How a program ends with it.
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Told { code } => *code,
+            Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
 /// Runs the program with `arguments` (the first is its name).
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A shell that completes a line asks by a variable, and gets its answer here.
+    CompleteEnv::with_factory(Cli::command).complete();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage::report(&error),
+        Err(error) => return ExitCode::from(usage::report(&error)),
     };
     let mut output = Output::standard();
-    let ended = run(cli, &mut output);
-    match ended {
-        Ok(()) | Err(CommandError::Closed) => ExitCode::SUCCESS,
+    match run(cli, &mut output) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output.error(&error);
-            match error {
-                CommandError::Usage(_) => ExitCode::from(2),
-                _ => ExitCode::FAILURE,
+            if !matches!(error, CommandError::Closed | CommandError::Told { .. }) {
+                output.error(&error);
             }
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
 fn run(cli: Cli, output: &mut Output) -> Result<(), CommandError> {
-    let asked = cli.command.checked()?;
+    let asked = match cli.command {
+        Command::Completions(args) => return args.run(output),
+        Command::Man(args) => return args.run(output),
+        command => command.checked()?,
+    };
     let checked = cli.common.checked()?;
+    asked.check_format(checked.format)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -163,6 +201,10 @@ enum Asked {
     Status,
     Change(store_wire::message::ClusterChange),
     Token(commands::token::TokenCommand),
+    Top(commands::top::TopCommand),
+    Export(Box<commands::export::ExportCommand>),
+    Import(commands::import::ImportCommand),
+    Repl,
     Serve(commands::serve::ServeCommand),
 }
 
@@ -179,12 +221,36 @@ impl Command {
             Self::Status(_) => Asked::Status,
             Self::Cluster(args) => Asked::Change(args.checked()?),
             Self::Token(args) => Asked::Token(args.checked()?),
+            Self::Top(args) => Asked::Top(args.checked()?),
+            Self::Export(args) => Asked::Export(Box::new(args.checked()?)),
+            Self::Import(args) => Asked::Import(args.checked()?),
+            Self::Repl(_) => Asked::Repl,
             Self::Serve(args) => Asked::Serve(args.checked()?),
+            Self::Completions(_) | Self::Man(_) => {
+                let reason = "not at the prompt: run it on its own";
+                return Err(UsageError::new("COMMAND", reason).into());
+            }
         })
     }
 }
 
 impl Asked {
+    /// Refuses a form that the answer does not have.
+    fn check_format(&self, format: Format) -> Result<(), UsageError> {
+        let has_arrow = matches!(self, Self::Range(_) | Self::Last(_));
+        if format != Format::Arrow {
+            return Ok(());
+        }
+        let reason = if !has_arrow {
+            "arrow is a form of range and last alone: use table, csv, json or ndjson"
+        } else if std::io::stdout().is_terminal() {
+            "arrow is not for a terminal: send it to a file or a pipe"
+        } else {
+            return Ok(());
+        };
+        Err(UsageError::new("format", reason))
+    }
+
     async fn run(self, context: Context<'_>) -> Result<(), CommandError> {
         match self {
             Self::Range(question) => commands::range::run(*question, context).await,
@@ -197,6 +263,10 @@ impl Asked {
             Self::Status => commands::status::run(context).await,
             Self::Change(change) => commands::cluster::run(change, context).await,
             Self::Token(command) => commands::token::run(command, context).await,
+            Self::Top(command) => commands::top::run(command, context).await,
+            Self::Export(command) => commands::export::run(*command, context).await,
+            Self::Import(command) => commands::import::run(command, context).await,
+            Self::Repl => commands::repl::run(context).await,
             Self::Serve(command) => commands::serve::run(command, context).await,
         }
     }

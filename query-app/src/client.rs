@@ -49,7 +49,7 @@ use crate::link::wire::{WireLink, WireLinkError};
 use crate::link::{Link, LinkError};
 use crate::question::{Fill, RangeQuestion, Rows, Terms};
 use crate::shape::Shaper;
-use crate::suggest::nearest;
+use crate::suggest::{nearest, nearest_pattern};
 
 /// Most series whose kind is remembered.
 const KINDS_MAX: usize = 100_000;
@@ -370,17 +370,9 @@ impl Client {
 
     /// The error for a series that does not exist, naming the nearest that does.
     async fn unknown_series(&self, path: &str, terms: &Terms) -> Failure {
-        let everything = Pattern::everything();
-        let hurried = Terms {
-            consistency: sensor_model::Consistency::Any,
-            timeout: terms.timeout.min(SUGGESTION_TIMEOUT),
-            ..*terms
-        };
         // Without an answer there is still the error itself to report.
-        let known = Box::pin(self.series(&everything, &hurried)).await.ok();
-        let paths = known.iter().flat_map(|answer| &answer.series);
-        let suggestion = nearest(path, paths.map(|info| &info.description.path));
-        let remedy = match suggestion {
+        let known = Box::pin(self.known_paths(terms)).await;
+        let remedy = match nearest(path, &known) {
             Some(path) => format!("did you mean {}?", path.as_str()),
             None => "`query-app series` lists those that do".to_owned(),
         };
@@ -388,6 +380,28 @@ impl Client {
             ErrorCode::NotFound,
             format!("series {path} does not exist: {remedy}"),
         )
+    }
+
+    /// What was most likely meant by a pattern that no series matches; `None` where one does, or where
+    /// nothing is near. It takes a second at most.
+    pub(crate) async fn meant(&self, pattern: &Pattern, terms: &Terms) -> Option<Pattern> {
+        let known = self.known_paths(terms).await;
+        let is_matched = known.iter().any(|path| pattern.matches(path));
+        let meant = (!is_matched).then(|| nearest_pattern(pattern, &known));
+        meant.flatten()
+    }
+
+    /// The series that may be read, as far as they are told soon.
+    async fn known_paths(&self, terms: &Terms) -> Vec<SeriesPath> {
+        let hurried = Terms {
+            consistency: sensor_model::Consistency::Any,
+            timeout: terms.timeout.min(SUGGESTION_TIMEOUT),
+            ..*terms
+        };
+        let known = self.series(&Pattern::everything(), &hurried).await;
+        let series = known.map(|answer| answer.series).unwrap_or_default();
+        let paths = series.into_iter().map(|info| info.description.path);
+        paths.collect()
     }
 }
 

@@ -1,9 +1,10 @@
-//! Answers as text: CSV, JSON, one JSON document a line, or a table for people.
+//! Answers as text (CSV, JSON, one JSON document a line, or a table for people) or as an Arrow stream.
 //!
 //! A [`RangeFormat`] writes an answer part by part as it arrives, so that output begins before the
 //! whole answer is there; the same code serves the command line and the HTTP API. Values print so
 //! that reading them back gives the same bits, in every form but the table's control characters.
 
+pub mod arrow;
 pub mod committed;
 pub mod csv;
 pub mod json;
@@ -20,7 +21,7 @@ pub mod tree;
 use sensor_model::{Aggregate, GroupKey};
 use store_wire::message::Freshness;
 
-use crate::client::answer::{Part, Summary};
+use crate::client::answer::{LastAnswer, Part, Summary};
 use crate::format::time_text::TimeStyle;
 use crate::question::{RangeQuestion, Rows};
 
@@ -36,6 +37,8 @@ pub enum Format {
     Json,
     /// One JSON document a row.
     Ndjson,
+    /// An Apache Arrow IPC stream, of `range` and `last` alone; elsewhere the same as JSON.
+    Arrow,
 }
 
 /// Why an answer could not be written in the form asked for.
@@ -51,6 +54,12 @@ pub enum FormatError {
         path: String,
         /// The bound.
         rows_max: usize,
+    },
+    /// The rows make no Arrow stream.
+    #[error("{reason}")]
+    Columnar {
+        /// Why.
+        reason: String,
     },
 }
 
@@ -70,14 +79,17 @@ pub trait RangeFormat: Send {
 }
 
 /// The format that writes the answer to `question`, with times in `style` where the form lets choose.
+///
+/// # Errors
+/// [`FormatError::Columnar`].
 pub fn range_format(
     format: Format,
     question: &RangeQuestion,
     freshness: Freshness,
     style: TimeStyle,
-) -> Box<dyn RangeFormat> {
+) -> Result<Box<dyn RangeFormat>, FormatError> {
     let columns = columns_of(&question.rows);
-    match format {
+    Ok(match format {
         Format::Csv => Box::new(csv::CsvRange::new(columns, style)),
         Format::Ndjson => Box::new(ndjson::NdjsonRange::new(columns, style)),
         Format::Json => Box::new(json::JsonRange::new(
@@ -86,6 +98,18 @@ pub fn range_format(
             style,
         )),
         Format::Table => Box::new(table::TableRange::new(columns)),
+        Format::Arrow => Box::new(arrow::ArrowRange::new(&question.rows, &columns)?),
+    })
+}
+
+/// The latest reading of each series in `format`.
+///
+/// # Errors
+/// [`FormatError::Columnar`].
+pub fn last(answer: &LastAnswer, format: Format, style: TimeStyle) -> Result<Vec<u8>, FormatError> {
+    match format {
+        Format::Arrow => arrow::last(answer),
+        format => Ok(lists::last(answer, format, style)),
     }
 }
 
@@ -157,7 +181,7 @@ mod tests {
             applied: Token { shard: 0, index: 7 },
             age_ms: None,
         };
-        let mut format = range_format(format, &question(), freshness, TimeStyle::Nanos);
+        let mut format = range_format(format, &question(), freshness, TimeStyle::Nanos).unwrap();
         let mut out = Vec::new();
         format.begin(&mut out);
         let key = vec![Some("line-1".to_owned()), None];

@@ -14,11 +14,15 @@
 pub mod api;
 pub mod cli;
 pub mod client;
+mod export;
 pub mod failure;
+mod files;
 pub mod format;
+mod import;
 pub mod link;
 pub mod question;
 pub mod serve;
 pub mod shape;
 mod suggest;
 pub mod tokens;
+mod top;

@@ -1,6 +1,13 @@
-//! The nearest existing path to one that does not exist.
+//! The nearest existing path, or pattern, to one that matches nothing.
 
-use sensor_model::SeriesPath;
+use std::collections::BTreeSet;
+
+use sensor_model::{Pattern, SeriesPath};
+
+/// Most paths that are looked at: a suggestion must not take longer than the question.
+const PATHS_MAX: usize = 200_000;
+/// Most different segments that are tried in place of one.
+const SEGMENTS_MAX: usize = 20_000;
 
 /// The path among `known` that a person who wrote `wanted` most likely meant; `None` when none is
 /// close enough to be worth naming.
@@ -14,6 +21,7 @@ pub(crate) fn nearest<'a>(
     let bound = (wanted.len() / 3).max(2);
     known
         .into_iter()
+        .take(PATHS_MAX)
         .filter_map(|path| {
             let cost = if contains_segments(path.as_str(), wanted) {
                 1
@@ -24,6 +32,40 @@ pub(crate) fn nearest<'a>(
         })
         .min()
         .map(|(_, path)| path)
+}
+
+/// The pattern that a person who wrote `wanted`, which matches nothing, most likely meant: the same with
+/// one segment written as it is in `known`. `None` where none of these matches either.
+pub(crate) fn nearest_pattern(wanted: &Pattern, known: &[SeriesPath]) -> Option<Pattern> {
+    let known = &known[..known.len().min(PATHS_MAX)];
+    let words: BTreeSet<&str> = known.iter().flat_map(SeriesPath::segments).collect();
+    let segments: Vec<&str> = wanted.as_str().split('/').collect();
+    let mut tried = Vec::new();
+    for (place, segment) in segments.iter().enumerate() {
+        if segment.contains('*') || words.contains(segment) {
+            continue;
+        }
+        let bound = (segment.len() / 3).max(1);
+        for word in words.iter().take(SEGMENTS_MAX) {
+            if let Some(cost) = distance(segment.as_bytes(), word.as_bytes(), bound) {
+                tried.push((cost, place, *word));
+            }
+        }
+    }
+    tried.sort_unstable();
+    const TRIED_MAX: usize = 16;
+    tried
+        .into_iter()
+        .take(TRIED_MAX)
+        .find_map(|(_, place, word)| {
+            let mut meant = segments.clone();
+            meant[place] = word;
+            let pattern = Pattern::new(meant.join("/")).ok()?;
+            known
+                .iter()
+                .any(|path| pattern.matches(path))
+                .then_some(pattern)
+        })
 }
 
 /// Whether `path` begins or ends with the segments of `part`, or the other way round.
@@ -88,6 +130,23 @@ mod tests {
             suggestion("Host/CPU/total/usage").as_deref(),
             Some("host/cpu/total/usage")
         );
+    }
+
+    #[test]
+    fn a_slip_in_a_pattern_is_found() {
+        let known: Vec<SeriesPath> = ["plant/line-1/temperature", "plant/line-2/pressure"]
+            .into_iter()
+            .map(|path| SeriesPath::new(path).unwrap())
+            .collect();
+        let meant = |text: &str| {
+            let pattern = nearest_pattern(&Pattern::new(text).unwrap(), &known);
+            pattern.map(|pattern| pattern.as_str().to_owned())
+        };
+        assert_eq!(meant("plant/lin-1/**").as_deref(), Some("plant/line-1/**"));
+        assert_eq!(meant("**/temprature").as_deref(), Some("**/temperature"));
+        // What is meant must exist as a whole.
+        assert_eq!(meant("plant/line-2/temprature"), None);
+        assert_eq!(meant("warehouse/**"), None);
     }
 
     #[test]

@@ -14,6 +14,8 @@ mod changes;
 mod commands;
 #[path = "query_app/elsewhere.rs"]
 mod elsewhere;
+#[path = "query_app/files.rs"]
+mod files;
 #[path = "query_app/http.rs"]
 mod http;
 #[path = "query_app/nearest.rs"]
@@ -22,6 +24,8 @@ mod nearest;
 mod pages;
 #[path = "query_app/problems.rs"]
 mod problems;
+#[path = "query_app/prompt.rs"]
+mod prompt;
 #[path = "query_app/removal.rs"]
 mod removal;
 #[path = "query_app/serve.rs"]

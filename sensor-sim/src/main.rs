@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use clap::CommandFactory as _;
+use clap_complete::CompleteEnv;
 use segment_log::OsDisk;
 use sensor_sim::agent::Outcome;
 use sensor_sim::board::Board;
@@ -17,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 fn main() -> ExitCode {
+    // A shell that completes a line asks by a variable, and gets its answer here.
+    CompleteEnv::with_factory(cli::Arguments::command).complete();
     let arguments = match cli::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),

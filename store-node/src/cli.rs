@@ -12,7 +12,8 @@ mod verify;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use crate::config::{ConfigError, Settings};
 pub use verify::verify;
@@ -75,6 +76,8 @@ struct Data {
 
 /// Runs the program and says how it ended.
 pub fn main() -> ExitCode {
+    // A shell that completes a line asks by a variable, and gets its answer here.
+    CompleteEnv::with_factory(Cli::command).complete();
     // Clap itself ends with 0 for help and 2 for wrong usage.
     let cli = Cli::parse();
     match dispatch(cli.command) {

@@ -5,6 +5,8 @@
     reason = "tests read and write files of their own"
 )]
 
+#[path = "system/columns.rs"]
+mod columns;
 #[path = "system/disk_full.rs"]
 mod disk_full;
 #[path = "system/failed_sync.rs"]

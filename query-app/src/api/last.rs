@@ -9,7 +9,8 @@ use crate::api::access::{Access, Asking};
 use crate::api::operation::{Answer, Operation, faults};
 use crate::api::parameters::{Parameters, content_type, freshness_headers, known};
 use crate::api::problem::Problem;
-use crate::format::lists;
+use crate::failure::Failure;
+use crate::format::last as last_in;
 use crate::question::parse_pattern;
 
 pub(super) const LAST: Operation = Operation {
@@ -20,7 +21,7 @@ pub(super) const LAST: Operation = Operation {
     access: Access::Read,
     parameters: &[
         &known::MATCH,
-        &known::FORMAT,
+        &known::FORMAT_OR_ARROW,
         &known::TIME,
         &known::CONSISTENCY,
         &known::NODE,
@@ -30,6 +31,7 @@ pub(super) const LAST: Operation = Operation {
     answer: Answer::Rows {
         json: "LastReadings",
         line: "LastReading",
+        has_arrow: true,
     },
     faults: faults::READ,
 };
@@ -44,9 +46,9 @@ pub(super) async fn last(
     let pattern = parse_pattern(parameters.text("match"))?;
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
-    let format = parameters.format(&headers)?;
+    let format = parameters.format_or_arrow(&headers)?;
     let answer = client.last(&pattern, &terms).await?;
-    let body = lists::last(&answer, format, style);
+    let body = last_in(&answer, format, style).map_err(Failure::from)?;
     let content = [(header::CONTENT_TYPE, content_type(format))];
     Ok((
         content,

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::api::access::Access;
 use crate::api::operation::{Answer, Fault, Operation, Parameter, faults};
+use crate::api::parameters::ARROW_STREAM;
 use crate::api::{ApiState, routes};
 
 pub(super) const DOCUMENT: Operation = Operation {
@@ -144,12 +145,21 @@ fn responses(operation: &Operation) -> Map<String, Value> {
     let json = |schema: &str| json!({"application/json": {"schema": reference(schema)}});
     let text = |media: &str| json!({media: {"schema": {"type": "string"}}});
     let (content, headers) = match operation.answer {
-        Answer::Rows { json: whole, line } => {
+        Answer::Rows {
+            json: whole,
+            line,
+            has_arrow,
+        } => {
             let mut content = json(whole);
             content["text/csv"] = json!({"schema": {"type": "string"}});
             let of_lines = format!("A document a line, each: {line}");
             content["application/x-ndjson"] =
                 json!({"schema": {"type": "string", "description": of_lines}});
+            if has_arrow {
+                let about = "See docs/columns.md";
+                content[ARROW_STREAM] =
+                    json!({"schema": {"type": "string", "format": "binary", "description": about}});
+            }
             (content, freshness())
         }
         Answer::Json(schema) | Answer::Made(schema) => {

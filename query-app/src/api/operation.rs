@@ -56,6 +56,8 @@ pub(crate) enum Answer {
     Rows {
         json: &'static str,
         line: &'static str,
+        /// Whether there is an Arrow IPC stream, too.
+        has_arrow: bool,
     },
     /// A JSON document.
     Json(&'static str),

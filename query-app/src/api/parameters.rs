@@ -15,6 +15,9 @@ use crate::format::Format;
 use crate::format::time_text::TimeStyle;
 use crate::question::{Terms, parse_count, parse_span};
 
+/// The content type of an Arrow IPC stream, as it is registered.
+pub(super) const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
 /// The query parameters of a request. None is unknown, none but those that may be is given twice, and
 /// an empty one counts as not given.
 pub(crate) struct Parameters(Vec<(String, String)>);
@@ -98,16 +101,35 @@ impl Parameters {
 
     /// The form of the answer: `format` if given, else what `Accept` prefers, else JSON.
     pub(crate) fn format(&self, headers: &HeaderMap) -> Result<Format, Problem> {
-        match self.text("format") {
-            Some("json") => Ok(Format::Json),
-            Some("csv") => Ok(Format::Csv),
-            Some("ndjson") => Ok(Format::Ndjson),
-            Some(other) => {
-                let reason = format!("{other:?} is not a form: use json, csv or ndjson");
-                Err(UsageError::new("format", reason).into())
-            }
-            None => accepted(headers),
-        }
+        self.format_among(headers, &[Format::Json, Format::Csv, Format::Ndjson])
+    }
+
+    /// The same of an answer that has an Arrow form too.
+    pub(crate) fn format_or_arrow(&self, headers: &HeaderMap) -> Result<Format, Problem> {
+        let forms = [Format::Json, Format::Csv, Format::Ndjson, Format::Arrow];
+        self.format_among(headers, &forms)
+    }
+
+    fn format_among(&self, headers: &HeaderMap, forms: &[Format]) -> Result<Format, Problem> {
+        let Some(text) = self.text("format") else {
+            return accepted(headers, forms);
+        };
+        let named = forms.iter().find(|form| name(**form) == text);
+        named.copied().ok_or_else(|| {
+            let names: Vec<&str> = forms.iter().map(|form| name(*form)).collect();
+            let reason = format!("{text:?} is not a form: use {}", names.join(", "));
+            UsageError::new("format", reason).into()
+        })
+    }
+}
+
+const fn name(form: Format) -> &'static str {
+    match form {
+        Format::Csv => "csv",
+        Format::Ndjson => "ndjson",
+        Format::Json => "json",
+        Format::Table => "table",
+        Format::Arrow => "arrow",
     }
 }
 
@@ -115,7 +137,7 @@ fn shortened(name: &str) -> String {
     name.chars().take(40).collect()
 }
 
-fn accepted(headers: &HeaderMap) -> Result<Format, Problem> {
+fn accepted(headers: &HeaderMap, forms: &[Format]) -> Result<Format, Problem> {
     let accept = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -136,6 +158,7 @@ fn accepted(headers: &HeaderMap) -> Result<Format, Problem> {
             "application/json" | "application/*" | "*/*" => Format::Json,
             "text/csv" | "text/*" => Format::Csv,
             "application/x-ndjson" | "application/jsonl" => Format::Ndjson,
+            ARROW_STREAM if forms.contains(&Format::Arrow) => Format::Arrow,
             _ => continue,
         };
         if quality > 0.0 && best.is_none_or(|(known, _)| quality > known) {
@@ -155,6 +178,7 @@ pub(crate) const fn content_type(format: Format) -> &'static str {
         Format::Ndjson => "application/x-ndjson",
         Format::Json => "application/json",
         Format::Table => "text/plain; charset=utf-8",
+        Format::Arrow => ARROW_STREAM,
     }
 }
 
@@ -185,7 +209,7 @@ mod tests {
     fn format_for(accept: &str) -> Option<Format> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_str(accept).unwrap());
-        accepted(&headers).ok()
+        accepted(&headers, &[Format::Json, Format::Csv, Format::Arrow]).ok()
     }
 
     #[test]
@@ -201,7 +225,14 @@ mod tests {
         );
         assert_eq!(format_for("image/png"), None);
         assert_eq!(format_for("text/csv;q=0"), None);
-        assert_eq!(accepted(&HeaderMap::new()).ok(), Some(Format::Json));
+        assert_eq!(accepted(&HeaderMap::new(), &[]).ok(), Some(Format::Json));
+        assert_eq!(
+            format_for("application/vnd.apache.arrow.stream"),
+            Some(Format::Arrow)
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(ARROW_STREAM));
+        assert_eq!(accepted(&headers, &[Format::Json]).ok(), None);
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Problem {
     /// An answer in none of the forms asked for.
     pub(crate) fn not_acceptable(accept: &str) -> Self {
         let detail = format!(
-            "accept: {accept:?} names no form this answer has: use application/json, text/csv or application/x-ndjson"
+            "accept: {accept:?} names no form this answer has: use application/json, text/csv, application/x-ndjson or, for range and last, application/vnd.apache.arrow.stream"
         );
         let code = ErrorCode::BadRequest.as_str();
         Self::with_status(StatusCode::NOT_ACCEPTABLE, code, detail)

@@ -46,7 +46,7 @@ pub(super) const RANGE: Operation = Operation {
         &known::CURSOR,
         &known::MAX_ROWS,
         &known::MAX_BYTES,
-        &known::FORMAT,
+        &known::FORMAT_OR_ARROW,
         &known::TIME,
         &known::CONSISTENCY,
         &known::NODE,
@@ -56,6 +56,7 @@ pub(super) const RANGE: Operation = Operation {
     answer: Answer::Rows {
         json: "Range",
         line: "RangeRow",
+        has_arrow: true,
     },
     faults: faults::READ,
 };
@@ -93,13 +94,13 @@ pub(super) async fn range(
     }
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
-    let format = parameters.format(&headers)?;
+    let format = parameters.format_or_arrow(&headers)?;
 
     let answer = client.range(&question, &terms).await?;
     let freshness = answer.freshness();
     let mut pieces = Pieces {
         answer,
-        format: range_format(format, &question, freshness, style),
+        format: range_format(format, &question, freshness, style).map_err(Failure::from)?,
         state: PiecesState::Begin,
     };
     if question.page.rows.is_some() {

@@ -37,6 +37,7 @@ pub(super) const LIST: Operation = Operation {
     answer: Answer::Rows {
         json: "SeriesList",
         line: "Series",
+        has_arrow: false,
     },
     faults: faults::READ,
 };

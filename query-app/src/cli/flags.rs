@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueHint};
 use sensor_model::{ByteSize, Consistency};
 use store_wire::message::Bounds;
 
@@ -26,7 +27,13 @@ pub(crate) struct CommonFlags {
     )]
     target: String,
     /// Folder with cert.pem, key.pem and ca.pem
-    #[arg(long, global = true, env = "TIDEMARK_IDENTITY", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "TIDEMARK_IDENTITY",
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
+    )]
     identity: Option<PathBuf>,
     /// How fresh an answer must be: any, max-staleness=D, at-least=TOKEN or linearizable
     #[arg(
@@ -76,7 +83,7 @@ pub(crate) struct CheckedFlags {
 
 impl CommonFlags {
     pub(crate) fn checked(self) -> Result<CheckedFlags, UsageError> {
-        let identity = self.identity.ok_or_else(|| {
+        let identity = self.identity.clone().ok_or_else(|| {
             let remedy = "missing: name the folder with cert.pem, key.pem and ca.pem \
                           (or set TIDEMARK_IDENTITY); `store-node ca issue` makes one";
             UsageError::new("identity", remedy)
@@ -84,21 +91,64 @@ impl CommonFlags {
         Ok(CheckedFlags {
             targets: Targets::parse(&self.target)?,
             identity,
-            terms: Terms {
-                consistency: self.consistency,
-                node: self.node,
-                timeout: parse_span("timeout", &self.timeout)?,
-                bounds: Bounds {
-                    rows: self
-                        .max_rows
-                        .as_deref()
-                        .map(|text| parse_count("max-rows", text))
-                        .transpose()?,
-                    bytes: self.max_bytes.map(|ByteSize(bytes)| bytes),
-                },
-            },
+            terms: self.terms()?,
             format: self.format,
         })
+    }
+
+    fn terms(&self) -> Result<Terms, UsageError> {
+        Ok(Terms {
+            consistency: self.consistency,
+            node: self.node,
+            timeout: parse_span("timeout", &self.timeout)?,
+            bounds: Bounds {
+                rows: self
+                    .max_rows
+                    .as_deref()
+                    .map(|text| parse_count("max-rows", text))
+                    .transpose()?,
+                bytes: self.max_bytes.map(|ByteSize(bytes)| bytes),
+            },
+        })
+    }
+
+    /// The terms and the form of a line at the prompt: what the line says, else what the `session` has.
+    ///
+    /// # Errors
+    /// The line names another store, or a value is wrong.
+    pub(crate) fn over(
+        &self,
+        line: &ArgMatches,
+        session: (Terms, Format),
+    ) -> Result<(Terms, Format), UsageError> {
+        let is_told = |name| line.value_source(name) == Some(ValueSource::CommandLine);
+        for name in ["target", "identity"] {
+            if is_told(name) {
+                let reason = "belongs to `repl` itself: the prompt asks one store";
+                return Err(UsageError::new(name, reason));
+            }
+        }
+        let told = self.terms()?;
+        let (mut terms, mut format) = session;
+        if is_told("consistency") {
+            terms.consistency = told.consistency;
+        }
+        if is_told("node") {
+            terms.node = told.node;
+        }
+        if is_told("timeout") {
+            terms.timeout = told.timeout;
+        }
+        if is_told("max_rows") {
+            terms.bounds.rows = told.bounds.rows;
+        }
+        if is_told("max_bytes") {
+            terms.bounds.bytes = told.bounds.bytes;
+        }
+        if is_told("format") {
+            format = self.format;
+        }
+        Ok((terms, format))
     }
 }
 

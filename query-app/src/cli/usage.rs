@@ -1,28 +1,27 @@
 //! Wrong usage, said on one line.
 
-use std::process::ExitCode;
-
 use clap::error::ErrorKind;
 
 use crate::failure::UsageError;
 
-/// Prints what the parser has to say: help to stdout, an error as one line to stderr.
-pub(crate) fn report(error: &clap::Error) -> ExitCode {
+/// Prints what the parser has to say: help to stdout, an error as one line to stderr. Gives
+/// the exit code.
+pub(crate) fn report(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that has gone needs no help.
             let _ = error.print();
-            ExitCode::SUCCESS
+            0
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             eprintln!(
-                "error: no command given: use range, last, series, tail, put, delete, retention, status, cluster or serve (`query-app --help` explains them)"
+                "error: no command given: use range, last, series, tail, top, put, delete, export, import, retention, status, cluster, token, repl or serve (`query-app --help` explains them)"
             );
-            ExitCode::from(2)
+            2
         }
         _ => {
             eprintln!("{}", one_line(&error.render().to_string()));
-            ExitCode::from(2)
+            2
         }
     }
 }

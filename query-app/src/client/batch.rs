@@ -57,6 +57,7 @@ pub(crate) struct NewReading {
 }
 
 /// A batch with the series that its numbers stand for.
+#[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) series: Vec<SeriesDescription>,
     pub(crate) bytes: Bytes,
@@ -169,22 +170,34 @@ pub(crate) fn batch_of(readings: Vec<NewReading>) -> Result<Batch, Failure> {
         }
         group.push((reading.timestamp, reading.value));
     }
-    let mut series = Vec::with_capacity(groups.len());
-    let mut builder = BatchBuilder::new();
-    for (number, (path, (unit, mut group))) in groups.into_iter().enumerate() {
+    let mut columns = Vec::with_capacity(groups.len());
+    for (path, (unit, mut group)) in groups {
         group.sort_by_key(|(timestamp, _)| *timestamp);
-        let columns = columns_of(&path, group)?;
+        let readings = columns_of(&path, group)?;
+        let mut series = SeriesDescription::new(path, readings.kind());
+        series.unit = unit;
+        columns.push((series, readings));
+    }
+    batch_of_columns(&columns)
+}
+
+/// One batch of the readings of each series, which are in order of time.
+///
+/// # Errors
+/// [`ErrorCode::TooLarge`] when they are too many for one.
+pub(crate) fn batch_of_columns(columns: &[(SeriesDescription, Columns)]) -> Result<Batch, Failure> {
+    let mut series = Vec::with_capacity(columns.len());
+    let mut builder = BatchBuilder::new();
+    for (number, (description, columns)) in columns.iter().enumerate() {
         let mut chunk = Vec::new();
-        column_codec::encode(&columns, &mut chunk).map_err(|error| {
-            let message = format!("series {}: {error}", path.as_str());
+        column_codec::encode(columns, &mut chunk).map_err(|error| {
+            let message = format!("series {}: {error}", description.path);
             Failure::new(ErrorCode::BadRequest, message)
         })?;
         builder
             .add(number as u64, &chunk, columns.len() as u64)
             .map_err(|error| too_large(&error))?;
-        let mut description = SeriesDescription::new(path, columns.kind());
-        description.unit = unit;
-        series.push(description);
+        series.push(description.clone());
     }
     if builder.is_empty() {
         return Err(Failure::new(

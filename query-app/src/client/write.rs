@@ -1,10 +1,11 @@
 //! Writing readings: by the leader, as one batch, never twice.
 
+use sensor_model::Token;
 use store_wire::message::{Request, Response};
 use tokio::time::Instant;
 
 use super::answer::Written;
-use super::batch::{LooseReading, batch_of};
+use super::batch::{Batch, LooseReading, batch_of};
 use super::leader::Errand;
 use super::{Client, out_of_place};
 use crate::failure::Failure;
@@ -31,6 +32,22 @@ impl Client {
         let deadline = Instant::now() + terms.timeout;
         let count = readings.len() as u64;
         let batch = batch_of(self.settle(readings, terms).await?)?;
+        let token = self.commit(&batch, deadline).await?;
+        Ok(Written {
+            token,
+            readings: count,
+        })
+    }
+
+    /// Writes a batch that is ready, on the same conditions.
+    ///
+    /// # Errors
+    /// As [`Client::write`].
+    pub(crate) async fn write_batch(&self, batch: &Batch, terms: &Terms) -> Result<Token, Failure> {
+        self.commit(batch, Instant::now() + terms.timeout).await
+    }
+
+    async fn commit(&self, batch: &Batch, deadline: Instant) -> Result<Token, Failure> {
         let errand = Errand {
             request: &|timeout_ms| Request::Write {
                 series: batch.series.clone(),
@@ -46,9 +63,6 @@ impl Client {
         for series in &batch.series {
             self.remember_kind(&series.path, series.kind);
         }
-        Ok(Written {
-            token,
-            readings: count,
-        })
+        Ok(token)
     }
 }

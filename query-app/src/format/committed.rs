@@ -11,7 +11,7 @@ pub fn committed(token: Token, counts: &[(&str, u64)], format: Format) -> Vec<u8
     match format {
         Format::Table => write_display(format_args!("{token}\n"), &mut out),
         Format::Csv => write_display(format_args!("token\n{token}\n"), &mut out),
-        Format::Json | Format::Ndjson => {
+        Format::Json | Format::Ndjson | Format::Arrow => {
             write_display(format_args!("{{\"token\":\"{token}\""), &mut out);
             for (name, count) in counts {
                 write_display(format_args!(",\"{name}\":{count}"), &mut out);

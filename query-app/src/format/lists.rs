@@ -45,7 +45,7 @@ pub fn last(answer: &LastAnswer, format: Format, style: TimeStyle) -> Vec<u8> {
                 out.push(b'\n');
             }
         }
-        Format::Json | Format::Ndjson => {
+        Format::Json | Format::Ndjson | Format::Arrow => {
             let write = |(series, reading): &(SeriesDescription, sensor_model::Reading),
                          out: &mut Vec<u8>| {
                 out.push(b'{');
@@ -122,7 +122,7 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
                 out.push(b'\n');
             }
         }
-        Format::Json | Format::Ndjson => {
+        Format::Json | Format::Ndjson | Format::Arrow => {
             let write = |info: &SeriesInfo, out: &mut Vec<u8>| write_series(info, &mut times, out);
             json_list(
                 "series",

@@ -29,7 +29,7 @@ impl LiveFormat {
         let form = match format {
             Format::Table => Form::Rows(Box::new(TableRange::new(columns))),
             Format::Csv => Form::Rows(Box::new(CsvRange::new(columns, style))),
-            Format::Json => Form::Arrays(LiveJson::new(style)),
+            Format::Json | Format::Arrow => Form::Arrays(LiveJson::new(style)),
             Format::Ndjson => Form::Lines(LiveJson::new(style)),
         };
         Self { form }

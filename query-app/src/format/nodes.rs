@@ -32,7 +32,7 @@ pub fn cluster(reports: &[NodeReport], format: Format) -> Vec<u8> {
                 out.push(b'\n');
             }
         }
-        Format::Json => {
+        Format::Json | Format::Arrow => {
             out.extend_from_slice(b"{\"nodes\":");
             serde_json::to_writer(&mut out, reports)
                 .expect("a report has no map with keys other than text");
@@ -81,7 +81,7 @@ pub fn members(changed: &Changed, format: Format) -> Vec<u8> {
                 out.push(b'\n');
             }
         }
-        Format::Json | Format::Ndjson => {
+        Format::Json | Format::Ndjson | Format::Arrow => {
             serde_json::to_writer(&mut out, changed).expect("members are plain numbers and text");
             out.push(b'\n');
         }

@@ -31,7 +31,7 @@ pub fn overdue(rules: &[Overdue], format: Format) -> Vec<u8> {
     let row = |overdue: &Overdue| {
         let bytes = match format {
             Format::Table => json!(rounded_size(overdue.bytes)),
-            Format::Csv | Format::Json | Format::Ndjson => json!(overdue.bytes),
+            Format::Csv | Format::Json | Format::Ndjson | Format::Arrow => json!(overdue.bytes),
         };
         vec![
             json!(overdue.rule.pattern.as_str()),
@@ -84,7 +84,7 @@ fn listed(
                 out.push(b'\n');
             }
         }
-        Format::Json => {
+        Format::Json | Format::Arrow => {
             let document = json!({ name: rows.map(object).collect::<Vec<_>>() });
             out.extend_from_slice(document.to_string().as_bytes());
             out.push(b'\n');

@@ -14,7 +14,7 @@ pub fn created(created: &Created, format: Format) -> Vec<u8> {
     match format {
         Format::Table => format!("{secret}\n").into_bytes(),
         Format::Csv => format!("id,token\n{id},{secret}\n").into_bytes(),
-        Format::Json | Format::Ndjson => {
+        Format::Json | Format::Ndjson | Format::Arrow => {
             let commit = created.token.to_string();
             format!("{}\n", json!({"id": id, "token": secret, "commit": commit})).into_bytes()
         }

@@ -162,6 +162,11 @@ pub(in crate::api) const FORMAT: Parameter = Parameter {
     may_repeat: false,
 };
 
+pub(in crate::api) const FORMAT_OR_ARROW: Parameter = Parameter {
+    schema: r#"{"type":"string","enum":["json","csv","ndjson","arrow",""]}"#,
+    ..FORMAT
+};
+
 pub(in crate::api) const TIME: Parameter = Parameter {
     name: "time",
     about: "How times are written",

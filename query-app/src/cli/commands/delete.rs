@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use clap::Args;
 use store_wire::message::ErrorCode;
 
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, paths};
 use crate::client::upkeep::Doomed;
 use crate::failure::UsageError;
 use crate::format::committed::committed;
@@ -23,7 +23,7 @@ has the token; readings written afterwards stay. The identity must be one that m
 series that matches.")]
 pub(crate) struct DeleteArgs {
     /// Which series: a path, or a pattern with * and **
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", add = paths::completer())]
     pattern: String,
     /// Where the range begins: 2026-11-20T10:00:00Z, 2026-11-20, epoch s, ms or ns, -15m, now-1h
     #[arg(long, value_name = "T", allow_hyphen_values = true)]

@@ -3,9 +3,9 @@
 use clap::Args;
 use sensor_model::Pattern;
 
-use crate::cli::{CommandError, Context};
-use crate::failure::UsageError;
-use crate::format::lists;
+use crate::cli::{CommandError, Context, paths};
+use crate::failure::{Failure, UsageError};
+use crate::format::last;
 use crate::format::time_text::TimeStyle;
 use crate::question::parse_pattern;
 
@@ -17,7 +17,7 @@ Examples:
   query-app last plant/line-1/press-1/temperature --consistency linearizable --format json")]
 pub(crate) struct LastArgs {
     /// Which series: a path, or a pattern with * and **
-    #[arg(value_name = "PATTERN")]
+    #[arg(value_name = "PATTERN", add = paths::completer())]
     pattern: String,
 }
 
@@ -27,13 +27,12 @@ impl LastArgs {
     }
 }
 
-pub(crate) async fn run(pattern: Pattern, context: Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(pattern: Pattern, mut context: Context<'_>) -> Result<(), CommandError> {
     let answer = context.client.last(&pattern, &context.terms).await?;
-    let text = lists::last(&answer, context.format, TimeStyle::Rfc3339);
+    let text = last(&answer, context.format, TimeStyle::Rfc3339).map_err(Failure::from)?;
     context.output.write(&text)?;
     if answer.readings.is_empty() {
-        let note = format!("note: there is no reading of {}", pattern.as_str());
-        context.output.note(&note);
+        super::note_nothing("there is no reading of", &[pattern], &mut context).await;
     }
     context.output.footer(context.format, &answer.freshness);
     Ok(())

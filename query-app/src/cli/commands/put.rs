@@ -3,7 +3,7 @@
 use clap::Args;
 use sensor_model::{Kind, SeriesPath, Unit};
 
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, paths};
 use crate::client::batch::{Literal, LooseReading};
 use crate::failure::UsageError;
 use crate::format::committed::committed;
@@ -21,7 +21,7 @@ A series keeps the kind of its first use; a new one is bool for true and false, 
 number and text for the rest, unless --kind says otherwise.")]
 pub(crate) struct PutArgs {
     /// The series
-    #[arg(value_name = "PATH")]
+    #[arg(value_name = "PATH", add = paths::completer())]
     path: String,
     /// What was read
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]

@@ -1,10 +1,9 @@
 //! `range`: readings of a range of time, or buckets of them.
 
 use clap::Args;
-use sensor_model::Pattern;
 use store_wire::message::Order;
 
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, paths};
 use crate::client::answer::Part;
 use crate::failure::{Failure, UsageError};
 use crate::format::range_format;
@@ -24,7 +23,7 @@ Raw readings are printed as series,timestamp,value, ordered by series, then time
 With --every, as series,bucket_start and a column an aggregate; with --by, a column a key in place of series.")]
 pub(crate) struct RangeArgs {
     /// Which series: paths, or patterns with * and **
-    #[arg(value_name = "PATTERN", required = true)]
+    #[arg(value_name = "PATTERN", required = true, add = paths::completer())]
     patterns: Vec<String>,
     /// Where the range begins: 2026-11-20T10:00:00Z, 2026-11-20, epoch s, ms or ns, -15m, now-1h
     #[arg(long, value_name = "T", allow_hyphen_values = true)]
@@ -99,10 +98,14 @@ impl RangeArgs {
     }
 }
 
-pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(
+    question: RangeQuestion,
+    mut context: Context<'_>,
+) -> Result<(), CommandError> {
     let mut answer = context.client.range(&question, &context.terms).await?;
     let freshness = answer.freshness();
-    let mut format = range_format(context.format, &question, freshness, TimeStyle::Rfc3339);
+    let format = range_format(context.format, &question, freshness, TimeStyle::Rfc3339);
+    let mut format = format.map_err(Failure::from)?;
     let mut out = Vec::new();
     format.begin(&mut out);
     let mut is_empty = true;
@@ -120,10 +123,8 @@ pub(crate) async fn run(question: RangeQuestion, context: Context<'_>) -> Result
     }
     context.output.write(&out)?;
     if is_empty {
-        let patterns: Vec<&str> = question.patterns.iter().map(Pattern::as_str).collect();
-        let patterns = patterns.join(", ");
-        let note = format!("note: there is no reading of {patterns} in this range");
-        context.output.note(&note);
+        let what = "there is no reading in this range of";
+        super::note_nothing(what, &question.patterns, &mut context).await;
     }
     if summary.as_ref().is_some_and(|summary| summary.truncated) {
         let note = "note: the limit cut rows off; a larger --limit shows more";

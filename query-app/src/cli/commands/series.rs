@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use sensor_model::{DescriptionChange, Kind, Pattern, SeriesPath, Unit};
 
-use crate::cli::{CommandError, Context};
+use crate::cli::{CommandError, Context, paths};
 use crate::failure::UsageError;
 use crate::format::Format;
 use crate::format::time_text::TimeStyle;
@@ -24,7 +24,7 @@ pub(crate) struct SeriesArgs {
     #[command(subcommand)]
     change: Option<SeriesChange>,
     /// Which series: a path, or a pattern with * and **
-    #[arg(value_name = "PATTERN", default_value = "**")]
+    #[arg(value_name = "PATTERN", default_value = "**", add = paths::completer())]
     pattern: String,
     /// Show the paths as a tree
     #[arg(long)]
@@ -119,7 +119,10 @@ impl SetArgs {
     }
 }
 
-pub(crate) async fn run(command: SeriesCommand, context: Context<'_>) -> Result<(), CommandError> {
+pub(crate) async fn run(
+    command: SeriesCommand,
+    mut context: Context<'_>,
+) -> Result<(), CommandError> {
     let (pattern, view) = match command {
         SeriesCommand::Show { pattern, view } => (pattern, view),
         SeriesCommand::Set { path, kind, change } => {
@@ -141,8 +144,7 @@ pub(crate) async fn run(command: SeriesCommand, context: Context<'_>) -> Result<
     };
     context.output.write(&text)?;
     if answer.series.is_empty() {
-        let note = format!("note: no series matches {}", pattern.as_str());
-        context.output.note(&note);
+        super::note_nothing("no series matches", &[pattern], &mut context).await;
     }
     context.output.footer(context.format, &answer.freshness);
     Ok(())

@@ -30,7 +30,7 @@ use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sensor_model::{Kind, Pattern, SeriesPath, Timestamp};
+use sensor_model::{Kind, Pattern, SeriesPath, Timestamp, reserved};
 use store_wire::clock::{Clock, SystemClock};
 use store_wire::identity::Permissions;
 use store_wire::message::{self, ErrorCode, Freshness, Request, Response, RowsAsked};
@@ -248,6 +248,13 @@ impl Client {
     /// # Errors
     /// A [`Failure`] whose code says what can be done.
     pub async fn kind_of(&self, path: &SeriesPath, terms: &Terms) -> Result<Option<Kind>, Failure> {
+        let is_beyond = |scope: &Arc<Permissions>| {
+            reserved::is_of_api_token(path) || !(scope.may_write(path) || scope.may_read(path))
+        };
+        // Whoever may do nothing with a series does not learn its kind, either.
+        if self.scope.as_ref().is_some_and(is_beyond) {
+            return Ok(None);
+        }
         if let Some(kind) = self.kinds().get(path) {
             return Ok(Some(*kind));
         }

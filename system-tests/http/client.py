@@ -1,6 +1,7 @@
-"""What a program in Python does with the HTTP API, by requests: python client.py URL TOKEN ADMIN_TOKEN.
+"""What a program in Python does with the HTTP API, by requests: python client.py URL TOKEN ADMIN OTHER.
 
-TOKEN may read plant/**, write plant/a/** and delete plant/a/*.
+TOKEN may read plant/**, write plant/a/** and delete plant/a/*; OTHER may write other/**; ADMIN sees the cluster and
+reads everything.
 """
 
 import csv
@@ -11,7 +12,7 @@ import sys
 
 import requests
 
-URL, TOKEN, ADMIN = sys.argv[1:]
+URL, TOKEN, ADMIN, OTHER = sys.argv[1:]
 API = URL + "/api/v1"
 
 
@@ -98,6 +99,12 @@ def main():
     # What the token does not cover is left out of wildcards, and refused by name.
     problem(user.post(API + "/readings", json=[readings[0] | {"path": "plant/b/parts"}]), 403, "FORBIDDEN")
     problem(user.patch(API + "/series/other/a", json=patch), 403, "FORBIDDEN")
+    # Not even the kind of a series is told.
+    secret = {"path": "other/secret", "kind": "text"}
+    opened_by_another = session(OTHER).post(API + "/series", json=secret)
+    assert opened_by_another.status_code == 201, opened_by_another.text
+    number = [{"path": "other/secret", "timestamp": "now", "value": 1}]
+    problem(user.post(API + "/readings", json=number), 403, "FORBIDDEN")
     problem(user.get(API + "/range", params={"match": "other/a", "from": "-1h"}), 403, "FORBIDDEN")
     problem(user.get(API + "/cluster"), 403, "FORBIDDEN")
     problem(user.get(URL + "/metrics"), 403, "FORBIDDEN")

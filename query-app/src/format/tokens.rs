@@ -49,7 +49,7 @@ pub fn list(tokens: &[Known], now: Timestamp, format: Format) -> Vec<u8> {
             out.extend_from_slice(json!({ "tokens": tokens }).to_string().as_bytes());
             out.push(b'\n');
         }
-        Format::Ndjson => {
+        Format::Ndjson | Format::Arrow => {
             for known in tokens {
                 out.extend_from_slice(document(known, now).to_string().as_bytes());
                 out.push(b'\n');

@@ -81,10 +81,11 @@ fn curl_and_requests_do_with_a_token_what_it_allows_and_no_more() -> Result<()> 
     ];
     let (id, token) = service.token(&scopes)?;
     let (_, admin) = service.token(&["--admin", "--read", "**"])?;
+    let (_, other) = service.token(&["--write", "other/**"])?;
     let mut client = Command::new(programs.join("python"));
     client
         .arg(folder.join("client.py"))
-        .args([&service.url, &token, &admin]);
+        .args([&service.url, &token, &admin, &other]);
     print!("{}", passes(&mut client)?);
 
     let authorization = format!("authorization: Bearer {token}");

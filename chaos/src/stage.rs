@@ -428,6 +428,8 @@ impl Stage {
         self.tell("mend everything");
         self.network.heal();
         self.make_room()?;
+        let at = self.recorder.now();
+        self.recorder.note(Event::SyncsTake { at, ms: 0 });
         for node in self.cluster.nodes() {
             if let Ok(faults) = node.faults() {
                 faults.lift()?;

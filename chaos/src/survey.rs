@@ -63,7 +63,7 @@ pub async fn replica(dialer: &Dialer, node: u64, address: &str) -> Result<Replic
     let mut open: Option<(String, Contents)> = None;
     ask(dialer, address, &request, |response, body| {
         match response {
-            Response::SeriesHead { series: next } => {
+            Response::SeriesHead { series: next, .. } => {
                 close(open.take(), &mut series);
                 let path = next.path.as_str().to_owned();
                 let contents = Contents::of(&path)

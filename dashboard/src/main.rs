@@ -13,7 +13,7 @@ mod cli {
     use dashboard::server::{Exposure, check_address, router, serve};
     use query_app::client::Client;
     use query_app::client::targets::Targets;
-    use query_app::serve::shutdown_signal;
+    use query_app::serve::{GOODBYE_TIMEOUT, shutdown_signal};
     use store_wire::clock::SystemClock;
     use tokio::net::TcpListener;
     use tracing_subscriber::EnvFilter;
@@ -96,11 +96,16 @@ mod cli {
         let address = listener
             .local_addr()
             .context("the listener has no address")?;
-        let api = query_app::api::router(client);
+        let api = query_app::api::router(client.clone());
         println!("dashboard ready http={address}");
-        serve(listener, router(api, Arc::new(SystemClock)), shutdown)
-            .await
-            .context("the listener failed")
+        let subscribers = client.clone();
+        let shutdown = async move {
+            shutdown.await;
+            subscribers.end_tails();
+        };
+        let served = serve(listener, router(api, Arc::new(SystemClock)), shutdown).await;
+        client.tails_ended(GOODBYE_TIMEOUT).await;
+        served.context("the listener failed")
     }
 }
 

@@ -4,78 +4,173 @@
 //! [`crate::serve`] serves it alone. Ranges are streamed in memory bounded by a part of the answer;
 //! what fails before the first part is a problem document (RFC 9457), what fails later breaks the
 //! body off, so that a cut answer is never taken for a whole one.
+//!
+//! Each route stands in [`routes`] beside its [`Operation`], which says who may use it, what its
+//! parameters are and what it answers: requests are checked against that, and the OpenAPI document is
+//! made of it ([`openapi`]). Who asks is settled by [`access`] before a route runs, and what is said of
+//! each request in the end by [`finish`].
 
+mod access;
 mod cluster;
+mod finish;
+mod guard;
 mod health;
 mod last;
+mod openapi;
+mod operation;
 mod parameters;
 pub mod problem;
 mod range;
 mod readings;
 mod series;
+mod tail;
 mod telemetry;
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, OriginalUri};
-use axum::http::HeaderName;
-use axum::middleware;
-use axum::routing::get;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, OriginalUri, Request};
+use axum::http::header;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
+use crate::api::access::Access;
+use crate::api::guard::Guard;
+use crate::api::operation::Operation;
 use crate::api::problem::Problem;
 use crate::client::Client;
 use crate::question::Terms;
 
-/// Longest body of a request. A batch of 65,536 readings, the most that is written at once, has
+/// Longest body of a request, unpacked. A batch of 65,536 readings, the most that is written at once, has
 /// about 6 MiB as JSON.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where the API is.
+const ROOT: &str = "/api/v1";
 
 /// What every route needs.
 #[derive(Clone)]
 pub(crate) struct ApiState {
-    pub(crate) client: Client,
+    client: Client,
     /// What a request gets that does not say otherwise.
     pub(crate) terms: Terms,
+    /// Whom a token lets in; `None` where nobody is asked for one.
+    guard: Option<Arc<Guard>>,
 }
 
-/// The routes `/api/v1/*`, `/healthz`, `/readyz` and `/metrics`, answered through `client`.
+/// Who is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Whoever reaches the service.
+    Anybody,
+    /// Holders of a [token](crate::tokens), as far as it allows. The client must be an operator's.
+    TokenHolders,
+}
+
+/// The routes `/api/v1/*`, `/healthz`, `/readyz` and `/metrics`, answered through `client` to anybody.
 ///
 /// It has no fallback of its own outside `/api/v1`, so it can be merged into another router.
 pub fn router(client: Client) -> Router {
-    router_with(client, Terms::default())
+    let state = state(client, Terms::default(), Admission::Anybody);
+    dressed(routed(&state)).with_state(state)
 }
 
-/// [`router`], with other terms for requests that do not name theirs.
-pub fn router_with(client: Client, terms: Terms) -> Router {
-    telemetry::install();
-    let api = Router::new()
-        .route("/range", get(range::range))
-        .route("/last", get(last::last))
-        .route("/series", get(series::series))
-        .route(
-            "/readings",
-            axum::routing::post(readings::write).delete(readings::delete),
-        )
-        .route("/cluster", get(cluster::cluster))
+/// The API as a whole service, on `terms` for requests that do not name theirs: every other path is
+/// answered with a problem document.
+pub fn service(client: Client, terms: Terms, admission: Admission) -> Router {
+    let state = state(client, terms, admission);
+    dressed(routed(&state).fallback(unknown_route)).with_state(state)
+}
+
+fn state(client: Client, terms: Terms, admission: Admission) -> ApiState {
+    let guard = match admission {
+        Admission::Anybody => None,
+        Admission::TokenHolders => Some(Arc::new(Guard::new(client.clone()))),
+    };
+    ApiState {
+        client,
+        terms,
+        guard,
+    }
+}
+
+fn routed(state: &ApiState) -> Router<ApiState> {
+    let (mut api, mut service) = (Router::new(), Router::new());
+    for (operation, route) in routes() {
+        let route = match operation.access {
+            Access::Open => route,
+            asked => route.route_layer(from_fn_with_state((state.clone(), asked), access::admit)),
+        };
+        match operation.route().strip_prefix(ROOT) {
+            Some(path) => api = api.route(path, route),
+            None => service = service.route(operation.path, route),
+        }
+    }
+    let api = api
         .method_not_allowed_fallback(Problem::method_not_allowed)
         .fallback(unknown_route)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-    Router::new()
-        .nest("/api/v1", api)
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(telemetry::metrics))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(RequestDecompressionLayer::new());
+    service
+        .method_not_allowed_fallback(Problem::method_not_allowed)
+        .nest(ROOT, api)
+}
+
+/// What is done with every request and every answer.
+fn dressed(routes: Router<ApiState>) -> Router<ApiState> {
+    telemetry::install();
+    routes
+        .layer(from_fn(finish::finish))
         .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(telemetry::measure))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
-        .with_state(ApiState { client, terms })
+        .layer(from_fn(telemetry::measure))
+        .layer(telemetry::in_flight())
+        .layer(PropagateRequestIdLayer::new(finish::REQUEST_ID))
+        .layer(SetRequestIdLayer::new(finish::REQUEST_ID, MakeRequestUuid))
+        .layer(from_fn(finish::drop_bad_request_id))
+}
+
+/// Every route, beside what is said of it.
+fn routes() -> Vec<(&'static Operation, MethodRouter<ApiState>)> {
+    vec![
+        (&range::RANGE, get(range::range)),
+        (&last::LAST, get(last::last)),
+        (&readings::WRITE, post(readings::write)),
+        (&readings::DELETE, delete(readings::delete)),
+        (&tail::TAIL, get(tail::tail)),
+        (&series::LIST, get(series::list)),
+        (&series::CREATE, post(series::create)),
+        (&series::CHANGE, patch(series::change)),
+        (&cluster::CLUSTER, get(cluster::cluster)),
+        (&openapi::DOCUMENT, get(openapi::document)),
+        (&openapi::PAGE, get(openapi::page)),
+        (&health::HEALTHZ, get(health::healthz)),
+        (&health::READYZ, get(health::readyz)),
+        (&telemetry::METRICS, get(telemetry::metrics)),
+    ]
 }
 
 /// Answers for a path that is no route.
 pub(crate) async fn unknown_route(OriginalUri(uri): OriginalUri) -> Problem {
     Problem::unknown_route(uri.path())
+}
+
+/// The body of a request that must be of one of the media types `wanted`.
+///
+/// Only the body is waited for here: once a write has begun, giving it up would leave its outcome unknown.
+async fn body(state: &ApiState, request: Request, wanted: &[&str]) -> Result<Bytes, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let media = content_type
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if !wanted.iter().any(|known| media.eq_ignore_ascii_case(known)) {
+        return Err(Problem::unsupported_media_type());
+    }
+    let body = tokio::time::timeout(state.terms.timeout, Bytes::from_request(request, state));
+    Ok(body.await.map_err(|_| Problem::slow_body())??)
 }

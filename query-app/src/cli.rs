@@ -48,6 +48,8 @@ enum Command {
     Last(commands::last::LastArgs),
     /// Which series there are
     Series(commands::series::SeriesArgs),
+    /// What is committed, as it comes
+    Tail(commands::tail::TailArgs),
     /// Latest readings and the cluster's health, live on the terminal
     Top(commands::top::TopArgs),
     /// Writes one reading and prints the token of its commit
@@ -64,6 +66,8 @@ enum Command {
     Status(commands::status::StatusArgs),
     /// Changes who belongs to the cluster; for operators
     Cluster(commands::cluster::ClusterArgs),
+    /// Who may use the HTTP API; for operators
+    Token(commands::token::TokenArgs),
     /// The same commands at a prompt
     Repl(commands::repl::ReplArgs),
     /// Serves the HTTP API
@@ -190,16 +194,18 @@ enum Asked {
     Range(Box<crate::question::RangeQuestion>),
     Last(sensor_model::Pattern),
     Series(commands::series::SeriesCommand),
+    Tail(crate::client::tail::TailQuestion),
     Put(crate::client::batch::LooseReading),
     Delete(commands::delete::DeleteCommand),
     Retention(commands::retention::RetentionCommand),
     Status,
     Change(store_wire::message::ClusterChange),
+    Token(commands::token::TokenCommand),
     Top(commands::top::TopCommand),
     Export(Box<commands::export::ExportCommand>),
     Import(commands::import::ImportCommand),
     Repl,
-    Serve(std::net::SocketAddr),
+    Serve(commands::serve::ServeCommand),
 }
 
 impl Command {
@@ -208,11 +214,13 @@ impl Command {
             Self::Range(args) => Asked::Range(Box::new(args.checked()?)),
             Self::Last(args) => Asked::Last(args.checked()?),
             Self::Series(args) => Asked::Series(args.checked()?),
+            Self::Tail(args) => Asked::Tail(args.checked()?),
             Self::Put(args) => Asked::Put(args.checked()?),
             Self::Delete(args) => Asked::Delete(args.checked()?),
             Self::Retention(args) => Asked::Retention(args.checked()?),
             Self::Status(_) => Asked::Status,
             Self::Cluster(args) => Asked::Change(args.checked()?),
+            Self::Token(args) => Asked::Token(args.checked()?),
             Self::Top(args) => Asked::Top(args.checked()?),
             Self::Export(args) => Asked::Export(Box::new(args.checked()?)),
             Self::Import(args) => Asked::Import(args.checked()?),
@@ -248,16 +256,18 @@ impl Asked {
             Self::Range(question) => commands::range::run(*question, context).await,
             Self::Last(pattern) => commands::last::run(pattern, context).await,
             Self::Series(command) => commands::series::run(command, context).await,
+            Self::Tail(question) => commands::tail::run(question, context).await,
             Self::Put(reading) => commands::put::run(reading, context).await,
             Self::Delete(command) => commands::delete::run(command, context).await,
             Self::Retention(command) => commands::retention::run(command, context).await,
             Self::Status => commands::status::run(context).await,
             Self::Change(change) => commands::cluster::run(change, context).await,
+            Self::Token(command) => commands::token::run(command, context).await,
             Self::Top(command) => commands::top::run(command, context).await,
             Self::Export(command) => commands::export::run(*command, context).await,
             Self::Import(command) => commands::import::run(command, context).await,
             Self::Repl => commands::repl::run(context).await,
-            Self::Serve(http) => commands::serve::run(http, context).await,
+            Self::Serve(command) => commands::serve::run(command, context).await,
         }
     }
 }

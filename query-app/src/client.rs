@@ -5,10 +5,12 @@
 //! answer to begin wins ([`race`]). A write, or a change of the cluster, goes to the leader, is followed
 //! to another one, and is never repeated once it may have been taken ([`leader`]). What the pieces of an
 //! answer are is told in [`answer`]; how a node is reached, in [`crate::link`].
+//! What is committed is followed by [`tail`].
 
 pub mod answer;
 pub mod batch;
 pub mod cluster;
+pub mod describe;
 mod latency;
 mod leader;
 mod pace;
@@ -17,6 +19,7 @@ mod presence;
 mod race;
 mod rows;
 mod survey;
+pub mod tail;
 pub mod targets;
 pub mod upkeep;
 mod write;
@@ -27,8 +30,9 @@ use std::slice;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sensor_model::{Kind, Pattern, SeriesPath, Timestamp};
+use sensor_model::{Kind, Pattern, SeriesPath, Timestamp, reserved};
 use store_wire::clock::{Clock, SystemClock};
+use store_wire::identity::Permissions;
 use store_wire::message::{self, ErrorCode, Freshness, Request, Response, RowsAsked};
 use tokio::time::Instant;
 
@@ -38,6 +42,7 @@ use crate::client::answer::{
 use crate::client::pace::Pace;
 use crate::client::race::{Opened, Race};
 use crate::client::survey::Surveys;
+use crate::client::tail::Tails;
 use crate::client::targets::Targets;
 use crate::failure::Failure;
 use crate::link::wire::{WireLink, WireLinkError};
@@ -57,6 +62,8 @@ const ELECTION_PAUSE: Duration = Duration::from_millis(150);
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// What whoever it asks for may do; `None` when it asks for itself.
+    scope: Option<Arc<Permissions>>,
 }
 
 struct Shared {
@@ -65,6 +72,7 @@ struct Shared {
     targets: Arc<Targets>,
     pace: Pace,
     surveys: Surveys,
+    tails: Tails,
     /// Kinds never change once a series exists, so what was learned stays true.
     kinds: Mutex<HashMap<SeriesPath, Kind>>,
 }
@@ -79,8 +87,31 @@ impl Client {
                 targets: Arc::new(targets),
                 pace: Pace::default(),
                 surveys: Surveys::default(),
+                tails: Tails::default(),
                 kinds: Mutex::default(),
             }),
+            scope: None,
+        }
+    }
+
+    /// The same client for somebody who may do no more than `scope`: nodes answer as if what lies
+    /// beyond it did not exist, and refuse to change it.
+    #[must_use]
+    pub fn within(&self, scope: Permissions) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            scope: Some(Arc::new(scope)),
+        }
+    }
+
+    /// `request` as it is sent.
+    pub(crate) fn scoped(&self, request: Request) -> Request {
+        match &self.scope {
+            Some(scope) => Request::Within {
+                scope: Permissions::clone(scope),
+                request: Box::new(request),
+            },
+            None => request,
         }
     }
 
@@ -217,13 +248,25 @@ impl Client {
     /// # Errors
     /// A [`Failure`] whose code says what can be done.
     pub async fn kind_of(&self, path: &SeriesPath, terms: &Terms) -> Result<Option<Kind>, Failure> {
+        let is_beyond = |scope: &Arc<Permissions>| {
+            reserved::is_of_api_token(path) || !(scope.may_write(path) || scope.may_read(path))
+        };
+        // Whoever may do nothing with a series does not learn its kind, either.
+        if self.scope.as_ref().is_some_and(is_beyond) {
+            return Ok(None);
+        }
         if let Some(kind) = self.kinds().get(path) {
             return Ok(Some(*kind));
         }
         let pattern = Pattern::new(path.as_str())
             .map_err(|error| Failure::new(ErrorCode::BadRequest, error.to_string()))?;
         let deadline = Instant::now() + terms.timeout;
-        let (_, mut reader) = match self
+        // Whoever may write a series and not read it must write its kind, too.
+        let unscoped = Self {
+            shared: Arc::clone(&self.shared),
+            scope: None,
+        };
+        let (_, mut reader) = match unscoped
             .open(&series_request(&pattern, terms), terms, deadline)
             .await
         {
@@ -279,7 +322,7 @@ impl Client {
                 let mut literals = patterns.iter().filter(|pattern| pattern.is_literal());
                 let one = literals.next().filter(|_| literals.next().is_none());
                 match one.or_else(|| patterns.iter().find(is_named)) {
-                    Some(pattern) => Err(self.unknown_series(pattern, terms).await),
+                    Some(pattern) => Err(self.unknown_series(pattern.as_str(), terms).await),
                     None => Err(failure),
                 }
             }
@@ -294,6 +337,7 @@ impl Client {
         terms: &Terms,
         deadline: Instant,
     ) -> Result<(Freshness, FrameReader), Failure> {
+        let request = &self.scoped(request.clone());
         let mut candidates = self.candidates(terms, deadline).await?;
         loop {
             let mut race = Race::new(&self.shared, request, candidates.clone(), deadline);
@@ -332,16 +376,16 @@ impl Client {
     }
 
     /// The error for a series that does not exist, naming the nearest that does.
-    async fn unknown_series(&self, pattern: &Pattern, terms: &Terms) -> Failure {
+    async fn unknown_series(&self, path: &str, terms: &Terms) -> Failure {
         // Without an answer there is still the error itself to report.
         let known = Box::pin(self.known_paths(terms)).await;
-        let remedy = match nearest(pattern.as_str(), &known) {
+        let remedy = match nearest(path, &known) {
             Some(path) => format!("did you mean {}?", path.as_str()),
             None => "`query-app series` lists those that do".to_owned(),
         };
         Failure::new(
             ErrorCode::NotFound,
-            format!("series {} does not exist: {remedy}", pattern.as_str()),
+            format!("series {path} does not exist: {remedy}"),
         )
     }
 

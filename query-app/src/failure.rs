@@ -45,6 +45,7 @@ impl Failure {
             ErrorCode::Overloaded
                 | ErrorCode::NoLeader
                 | ErrorCode::Stale
+                | ErrorCode::Gone
                 | ErrorCode::Timeout
                 | ErrorCode::Draining
                 | ErrorCode::Internal

@@ -9,11 +9,13 @@ pub mod committed;
 pub mod csv;
 pub mod json;
 pub mod lists;
+pub mod live;
 pub mod ndjson;
 pub mod nodes;
 pub mod retention;
 pub mod table;
 pub mod time_text;
+pub mod tokens;
 pub mod tree;
 
 use sensor_model::{Aggregate, GroupKey};

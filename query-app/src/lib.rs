@@ -24,4 +24,5 @@ pub mod question;
 pub mod serve;
 pub mod shape;
 mod suggest;
+pub mod tokens;
 mod top;

@@ -1,4 +1,4 @@
-//! The HTTP service: the API alone, until it is told to stop.
+//! Serves HTTP until it is told to stop.
 
 use std::future::Future;
 use std::io;
@@ -10,14 +10,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::api;
 use crate::client::Client;
-use crate::question::Terms;
 
 /// How long requests under way may take to finish after the service was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Serves the API on `listener` until `shutdown` is ready, then lets requests under way finish for a
+/// How long subscribers may take to hear that the service stops.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves `app`, whose subscribers follow the store through `client`, on `listener` until `shutdown` is
+/// ready, then tells subscribers to go on elsewhere and lets requests under way finish for a
 /// bounded time.
 ///
 /// Dropping the future stops at once.
@@ -26,16 +28,16 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
+    app: Router,
     client: Client,
-    terms: Terms,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let app = service(client, terms);
     let draining = CancellationToken::new();
-    let told = draining.clone();
+    let (told, subscribers) = (draining.clone(), client.clone());
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         shutdown.await;
         info!("stopping: requests under way may finish");
+        subscribers.end_tails();
         told.cancel();
     });
     let overdue = async {
@@ -43,17 +45,16 @@ pub async fn serve(
         tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended,
+        ended = server.into_future() => {
+            // A WebSocket is no request under way any more.
+            client.tails_ended(GOODBYE_TIMEOUT).await;
+            ended
+        }
         () = overdue => {
             warn!("requests were still under way and are broken off");
             Ok(())
         }
     }
-}
-
-/// The API as a whole service: every other path is answered with a problem document.
-pub fn service(client: Client, terms: Terms) -> Router {
-    api::router_with(client, terms).fallback(api::unknown_route)
 }
 
 /// Ready once the process is asked to stop (SIGTERM, or Ctrl-C).

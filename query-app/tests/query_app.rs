@@ -22,6 +22,8 @@ mod http;
 mod nearest;
 #[path = "query_app/pages.rs"]
 mod pages;
+#[path = "query_app/problems.rs"]
+mod problems;
 #[path = "query_app/prompt.rs"]
 mod prompt;
 #[path = "query_app/removal.rs"]
@@ -30,3 +32,7 @@ mod removal;
 mod serve;
 #[path = "query_app/store.rs"]
 mod store;
+#[path = "query_app/tail.rs"]
+mod tail;
+#[path = "query_app/tokens.rs"]
+mod tokens;

@@ -338,6 +338,7 @@ impl Courier {
             | ErrorCode::Unknown
             | ErrorCode::Timeout
             | ErrorCode::Stale
+            | ErrorCode::Gone
             | ErrorCode::Internal => Next::Backoff,
         }
     }

@@ -335,6 +335,7 @@ impl Archive {
                     nodes: checkpoint.nodes.clone(),
                     tombstones: checkpoint.tombstones.clone(),
                     retention: checkpoint.retention.clone(),
+                    voids: Some(checkpoint.voids.clone()),
                     segments: Vec::new(),
                 }
             }

@@ -8,7 +8,7 @@
 //! Command.
 
 use bytes::Bytes;
-use sensor_model::{Pattern, SeriesDescription, TimeRange};
+use sensor_model::{DescriptionChange, Kind, Pattern, SeriesDescription, SeriesPath, TimeRange};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store_wire::batch::{BatchError, BatchView};
@@ -27,6 +27,7 @@ const SEAL: u8 = 5;
 const COMPACT: u8 = 6;
 const DELETE: u8 = 7;
 const SET_RETENTION: u8 = 8;
+const DESCRIBE: u8 = 9;
 
 /// Most segments that one [`Command::Compact`] may name.
 pub const COMPACTED_MAX: usize = 256;
@@ -78,6 +79,15 @@ pub enum Command<'a> {
     SetRetention {
         /// The rules.
         rules: Vec<RetentionRule>,
+    },
+    /// Changes unit and attributes of a series.
+    Describe {
+        /// The series.
+        path: SeriesPath,
+        /// Its kind, if it is to be opened where it does not exist.
+        kind: Option<Kind>,
+        /// What changes.
+        change: DescriptionChange,
     },
     /// Gives a node id to a folder, for good.
     ClaimNode {
@@ -206,6 +216,11 @@ pub fn set_retention(rules: &[RetentionRule]) -> Bytes {
     tagged_cbor(SET_RETENTION, &rules)
 }
 
+/// The bytes of [`Command::Describe`].
+pub fn describe(path: &SeriesPath, kind: Option<Kind>, change: &DescriptionChange) -> Bytes {
+    tagged_cbor(DESCRIBE, &(path, kind, change))
+}
+
 /// The bytes of [`Command::ClaimNode`].
 pub fn claim_node(id: u64, incarnation: Option<Uuid>) -> Bytes {
     tagged_cbor(CLAIM_NODE, &(id, incarnation))
@@ -301,6 +316,10 @@ impl<'a> Command<'a> {
                     "there are too many rules",
                 )?;
                 Ok(Self::SetRetention { rules })
+            }
+            DESCRIBE => {
+                let (path, kind, change) = from_cbor(body)?;
+                Ok(Self::Describe { path, kind, change })
             }
             CLAIM_NODE => {
                 let (id, incarnation) = from_cbor(body)?;

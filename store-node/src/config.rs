@@ -61,6 +61,8 @@ pub struct Config {
     pub segment_bytes_max: u64,
     /// Bytes of the log up to which entries are kept for members that lack them.
     pub log_bytes_max: u64,
+    /// Bytes of sealed entries that stay in the log for subscribers who were away.
+    pub log_keep_bytes: u64,
     /// Bytes of commands that are sealed into segments at the latest.
     pub seal_bytes: u64,
     /// Readings are sealed into segments after so long at the latest.
@@ -113,6 +115,7 @@ impl Config {
             reserve_bytes: 256 << 20,
             segment_bytes_max: 64 << 20,
             log_bytes_max: 1 << 30,
+            log_keep_bytes: 64 << 20,
             seal_bytes: 64 << 20,
             seal_after: Duration::from_secs(3600),
             segment_cache_bytes: 32 << 20,
@@ -165,6 +168,7 @@ impl Config {
         );
         let segment = check.or("segment-max", settings.segment_max.as_ref(), "64MiB", size);
         let log = check.or("log-max", settings.log_max.as_ref(), "1GiB", size);
+        let keep = check.or("log-keep", settings.log_keep.as_ref(), "64MiB", rate);
         let seal = check.or("seal-bytes", settings.seal_bytes.as_ref(), "64MiB", size);
         let seal_after = check.or("seal-after", settings.seal_after.as_ref(), "1h", duration);
         let cache = check.or(
@@ -234,6 +238,7 @@ impl Config {
                 reserve_bytes: reserve?,
                 segment_bytes_max: segment?,
                 log_bytes_max: log?,
+                log_keep_bytes: keep?,
                 seal_bytes: seal?,
                 seal_after: seal_after?,
                 segment_cache_bytes: cache?,
@@ -415,7 +420,7 @@ fn size(text: &str) -> Result<u64, String> {
     Ok(size.0)
 }
 
-/// Bytes a second; 0 and `off` for none.
+/// Bytes, or bytes a second; 0 and `off` for none.
 fn rate(text: &str) -> Result<u64, String> {
     match text.trim() {
         "0" | "off" => Ok(0),

@@ -66,6 +66,8 @@ pub struct Context {
     pub read_memory: Arc<Memory>,
     /// How many streams of producers are open.
     pub streams: Arc<Streams>,
+    /// Who follows what is committed.
+    pub(crate) subscribers: Arc<Turnstile>,
     /// What was set.
     pub config: Arc<Config>,
     /// The time of day, for what readers call now.
@@ -177,7 +179,7 @@ impl Node {
             phase.clone(),
             (
                 tasks.clients.clone(),
-                Turnstile::new(config.connections_max),
+                Turnstile::new("connections", config.connections_max),
             ),
             tasks.peers.clone(),
         ));

@@ -4,7 +4,8 @@
 //! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
 //! way of a batch without a name ([`write`]); deletes ([`delete`]) and rules of retention
 //! ([`retention`]) are commands of their own, and so is a change of the membership by an operator
-//! ([`change`]). What the peer's certificate does not let it read does
+//! ([`change`]), or of what a series is ([`describe`]). Who follows what is committed is served by [`tail`],
+//! for as long as both sides are there. What the peer's certificate does not let it read does
 //! not exist for it.
 //!
 //! Bounds: a request may take as long as it says, and [`TIMEOUT_MAX`] at most; a node answers so many
@@ -14,9 +15,11 @@
 
 mod change;
 mod delete;
+mod describe;
 mod freshness;
 mod reads;
 mod retention;
+mod tail;
 mod write;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use crate::node::Context;
 use crate::raft::Proposed;
 
 use reads::Read;
+pub use tail::SUBSCRIBERS_MAX;
 
 /// The longest a request may take, whatever it asks for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
@@ -65,8 +69,9 @@ pub async fn serve(connection: Connection, context: Arc<Context>, stop: Cancella
             accepted = connection.accept() => match accepted {
                 Ok((sender, receiver)) => {
                     let (connection, context) = (connection.clone(), Arc::clone(&context));
+                    let stop = stop.clone();
                     streams.spawn(async move {
-                        answer(sender, receiver, connection.peer(), &context).await;
+                        answer(sender, receiver, connection.peer(), &context, &stop).await;
                     });
                 }
                 Err(reason) => {
@@ -119,6 +124,7 @@ async fn answer(
     mut receiver: FrameReceiver,
     peer: &PeerIdentity,
     context: &Arc<Context>,
+    stop: &CancellationToken,
 ) {
     let begun = Instant::now();
     let (request, body) = match timeout(REQUEST_TIMEOUT, receiver.receive::<Request>()).await {
@@ -129,8 +135,11 @@ async fn answer(
         }
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
-    let verb = verb(&request);
-    let outcome = respond(&mut sender, request, body, peer, context).await;
+    let verb = match &request {
+        Request::Within { request, .. } => verb(request),
+        request => verb(request),
+    };
+    let outcome = respond(&mut sender, request, body, peer, context, stop).await;
     histogram!("tidemark_query_seconds", "request" => verb).record(begun.elapsed());
     let error = match outcome {
         Ok(()) => {
@@ -173,8 +182,19 @@ async fn respond(
     body: Bytes,
     peer: &PeerIdentity,
     context: &Arc<Context>,
+    stop: &CancellationToken,
 ) -> Result<(), Unanswered> {
+    let acting;
+    let (request, peer) = match request {
+        Request::Within { scope, request } => {
+            check_within(&request)?;
+            acting = peer.acting_within(scope);
+            (*request, &acting)
+        }
+        request => (request, peer),
+    };
     let read = match request {
+        Request::Within { .. } => return Err(nested().into()),
         Request::Status => {
             let status = Box::new(context.replica.status());
             return Ok(sender.send(&Response::Status(status), &[]).await?);
@@ -207,6 +227,20 @@ async fn respond(
             let answer = retention::retention(context, peer, request, deadline).await?;
             return Ok(sender.send(&answer, &[]).await?);
         }
+        Request::Describe {
+            path,
+            kind,
+            change,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            let described =
+                describe::describe(context, peer, &path, kind, &change, deadline).await?;
+            return Ok(sender.send(&described, &[]).await?);
+        }
+        Request::Tail { patterns, after } => {
+            return tail::tail(sender, patterns, after, peer, context, stop).await;
+        }
         Request::Range {
             question,
             bounds,
@@ -230,7 +264,7 @@ async fn respond(
         } => (Read::Series(pattern), consistency, timeout_ms),
     };
     let (read, consistency, timeout_ms) = read;
-    reads::check_permission(&read, peer)?;
+    reads::check_permission(read.patterns(), peer)?;
     let deadline = deadline(timeout_ms);
     freshness::reach(&context.replica, consistency, deadline).await?;
     let permit = timeout_at(deadline, context.replica.reads().acquire(&peer.id(), 1)).await;
@@ -240,6 +274,23 @@ async fn respond(
     })?;
     let permit = permit.map_err(too_many_reads)?;
     reads::answer(sender, read, peer, context, deadline, permit).await
+}
+
+/// Whether a request may be made within a scope: scopes are of series.
+fn check_within(request: &Request) -> Result<(), WireError> {
+    match request {
+        Request::Change { .. } | Request::Retention { .. } => {
+            let message = "a token of the API cannot change the cluster or its retention: use an \
+                           identity of the role operator";
+            Err(WireError::new(ErrorCode::Forbidden, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nested() -> WireError {
+    let message = "a scope within a scope means nothing: send the inner one alone";
+    WireError::new(ErrorCode::BadRequest, message)
 }
 
 fn too_many_reads(busy: Busy) -> WireError {
@@ -290,9 +341,12 @@ const fn verb(request: &Request) -> &'static str {
         Request::Last { .. } => "last",
         Request::Series { .. } => "series",
         Request::Write { .. } => "write",
+        Request::Tail { .. } => "tail",
         Request::Status => "status",
         Request::Change { .. } => "change",
         Request::Delete { .. } => "delete",
         Request::Retention { .. } => "retention",
+        Request::Describe { .. } => "describe",
+        Request::Within { .. } => "within",
     }
 }

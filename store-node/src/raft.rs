@@ -48,6 +48,7 @@ pub mod steward;
 pub mod transfer;
 pub mod types;
 
+pub use log_store::following::{FollowError, Run};
 pub use members::{Fence, Membership};
 pub use membership::ChangeError;
 pub use proposals::{ENTRY_BYTES_MAX, ProposeError, Proposed, Reservation};

@@ -68,7 +68,13 @@ pub struct Source<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Part {
     /// What follows is of this series.
-    Series(Arc<SeriesDescription>),
+    Series {
+        /// Which.
+        series: Arc<SeriesDescription>,
+        /// Its readings are as they were when this index had been applied and no later one; not said
+        /// of buckets.
+        seen: Option<u64>,
+    },
     /// What follows is of these series together: what they share, and how many they are.
     Group {
         /// A text for each key asked for, if they have one.
@@ -204,29 +210,43 @@ impl OneSeries {
         question: &RangeQuestion,
         output: &mut Output<'_>,
     ) -> Result<(), ScanError> {
-        output.open(Part::Series(Arc::clone(&self.series)));
-        let path = self.series.path.as_str();
-        if question
-            .patterns
-            .iter()
-            .any(|pattern| pattern.as_str() == path)
-        {
-            output.announce()?;
-        }
         match &question.rows {
             RowsAsked::Readings => {
+                let (selection, seen) = {
+                    let state = read(source.state);
+                    let selection = state.select(self.id, self.scope.range);
+                    (selection, state.trail().last())
+                };
+                self.open(seen, question, output)?;
                 let filter = question.filter.as_ref();
                 let (limits, kind, limit) = (output.limits, self.series.kind, self.scope.limit);
                 let mut rows = Rows::new(kind, limit, filter, output);
-                let selection = read(source.state).select(self.id, self.scope.range);
                 self.sweep(source, question.order, selection, limits, &mut rows)
             }
             RowsAsked::Buckets { aggregates, .. } => {
+                self.open(None, question, output)?;
                 let limits = output.limits;
                 let mut parts = Parts::new(aggregates, output);
                 self.cut(source, question, question.order, limits, &mut parts)
             }
         }
+    }
+
+    /// Begins the series; one that was asked for by its path comes even without a reading.
+    fn open(
+        &self,
+        seen: Option<u64>,
+        question: &RangeQuestion,
+        output: &mut Output<'_>,
+    ) -> Result<(), ScanError> {
+        let series = Arc::clone(&self.series);
+        output.open(Part::Series { series, seen });
+        let path = self.series.path.as_str();
+        let mut patterns = question.patterns.iter();
+        if patterns.any(|pattern| pattern.as_str() == path) {
+            output.announce()?;
+        }
+        Ok(())
     }
 
     /// Adds buckets of the series to those of its group.

@@ -19,13 +19,14 @@ pub mod registry;
 pub(crate) mod sealing;
 pub mod selection;
 pub mod trail;
+pub mod voids;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use column_codec::{ChunkView, DecodeError};
-use sensor_model::{Columns, Kind, SeriesId, SeriesPath};
+use sensor_model::{Columns, Kind, SeriesDescription, SeriesId, SeriesPath};
 use store_wire::message::ProducerStatus;
 
 use crate::command::{Append, Command};
@@ -39,6 +40,7 @@ use producers::{Producers, Verdict};
 use readings::SeriesReadings;
 use registry::{Registry, SeriesRefusal};
 use trail::{Footprint, Trail};
+use voids::Voids;
 
 /// A leader proposes no more deletes while there are so many tombstones: each read looks at all of them.
 /// Applying knows no bound, as replicas let go of tombstones at different times.
@@ -72,6 +74,7 @@ pub struct State {
     /// What was appended since the last seal.
     fresh: Fresh,
     trail: Trail,
+    voids: Voids,
     hold: Arc<()>,
     workspace: Workspace,
 }
@@ -155,6 +158,18 @@ pub enum Outcome {
     },
     /// The rules are in force.
     RetentionSet,
+    /// The series is as was asked.
+    Described {
+        /// What it is now.
+        series: Arc<SeriesDescription>,
+        /// Whether it was opened by this.
+        is_new: bool,
+    },
+    /// The series cannot be so: nothing was changed.
+    NotDescribed {
+        /// Why not.
+        refusal: SeriesRefusal,
+    },
     /// The command is not one that a correct leader proposes: nothing was changed.
     Refused {
         /// What is wrong with it.
@@ -255,7 +270,13 @@ impl State {
             Ok(Command::OpenProducer { producer }) => Outcome::ProducerOpened {
                 epoch: self.producers.open(producer),
             },
-            Ok(Command::Append(append)) => self.append(index, payload, &append),
+            Ok(Command::Append(append)) => {
+                let outcome = self.append(index, payload, &append);
+                if !matches!(outcome, Outcome::Applied { .. }) {
+                    self.voids.add(index);
+                }
+                outcome
+            }
             Ok(Command::Seal(seal)) => self.seal(index, seal),
             Ok(Command::Compact { segments }) => self.compact(index, segments),
             Ok(Command::Delete {
@@ -273,6 +294,17 @@ impl State {
             Ok(Command::SetRetention { rules }) => {
                 self.retention = rules;
                 Outcome::RetentionSet
+            }
+            Ok(Command::Describe { path, kind, change }) => {
+                match self.registry.describe(path, kind, &change) {
+                    Ok((series, is_new)) => {
+                        if is_new {
+                            self.readings.push(SeriesReadings::new(series.kind));
+                        }
+                        Outcome::Described { series, is_new }
+                    }
+                    Err(refusal) => Outcome::NotDescribed { refusal },
+                }
             }
             Ok(Command::ClaimNode { id, incarnation }) => {
                 if self.nodes.claim(id, incarnation) {
@@ -295,6 +327,11 @@ impl State {
     /// What was applied lately, to be compared with other replicas.
     pub const fn trail(&self) -> &Trail {
         &self.trail
+    }
+
+    /// Which entries with batches came to nothing.
+    pub const fn voids(&self) -> &Voids {
+        &self.voids
     }
 
     /// Takes note of a committed membership: the ids of all members, learners too.
@@ -425,6 +462,7 @@ impl PartialEq for State {
             && self.tombstones == other.tombstones
             && self.retention == other.retention
             && self.fresh == other.fresh
+            && self.voids == other.voids
     }
 }
 

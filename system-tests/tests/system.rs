@@ -13,8 +13,14 @@ mod disk_full;
 mod failed_sync;
 #[path = "system/failover.rs"]
 mod failover;
+#[path = "system/http.rs"]
+mod http;
+#[path = "system/live.rs"]
+mod live;
 #[path = "system/oracle.rs"]
 mod oracle;
+#[path = "system/python.rs"]
+mod python;
 #[path = "system/recordings.rs"]
 mod recordings;
 #[path = "system/refusals.rs"]

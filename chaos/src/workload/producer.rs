@@ -29,6 +29,9 @@ const BACKLOG_MAX: u64 = 1000;
 const STALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a leader may take to say welcome, and a batch to be sent.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a node that went silent is passed over, as agents do: others name it until they have elected
+/// another.
+const SHUNNED: Duration = Duration::from_secs(2);
 /// How long to wait before the next node is tried.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Batches that were acknowledged and are sent again, at most.
@@ -55,6 +58,8 @@ pub struct Producer {
     acked: u64,
     /// Who leads, as a node said.
     leader: Option<String>,
+    /// Who went silent last, and when.
+    silent: Option<(String, Instant)>,
 }
 
 /// A session's state.
@@ -89,6 +94,7 @@ impl Producer {
             sent: 0,
             acked: 0,
             leader: None,
+            silent: None,
         }
     }
 
@@ -104,7 +110,12 @@ impl Producer {
             };
             match self.serve(&address, &enough).await {
                 Ok(()) => return Ok(()),
-                Err(end) => self.judge(end)?,
+                Err(end) => {
+                    if matches!(end, End::Lost) {
+                        self.silent = Some((address, Instant::now()));
+                    }
+                    self.judge(end)?;
+                }
             }
             if self.leader.is_none() {
                 sleep(PAUSE).await;
@@ -112,14 +123,25 @@ impl Producer {
         }
     }
 
-    /// The leader if one was named, which is forgotten with that; else any node.
+    /// The leader if one was named, which is forgotten with that; else any node. Not one that went silent
+    /// just now, unless there is no other.
     fn target(&mut self) -> Option<String> {
-        let seats = self.roster.seats();
-        let any = || {
-            let at = self.chance.random_range(0..seats.len().max(1));
-            seats.get(at).map(|seat| seat.address.clone())
-        };
-        self.leader.take().or_else(any)
+        let silent = self.silent.take_if(|(_, since)| since.elapsed() < SHUNNED);
+        let is_silent =
+            |address: &str| silent.as_ref().is_some_and(|(silent, _)| silent == address);
+        let mut addresses: Vec<String> = self
+            .roster
+            .seats()
+            .into_iter()
+            .map(|seat| seat.address)
+            .collect();
+        if addresses.len() > 1 {
+            addresses.retain(|address| !is_silent(address));
+        }
+        let named = self.leader.take().filter(|leader| !is_silent(leader));
+        let at = self.chance.random_range(0..addresses.len().max(1));
+        self.silent = silent;
+        named.or_else(|| (at < addresses.len()).then(|| addresses.swap_remove(at)))
     }
 
     /// Remembers who leads; fails where going on makes no sense.

@@ -103,7 +103,7 @@ fn a_stream_has_every_kind_in_batches_over_many_series() {
     assert_eq!(batches.len(), 1);
     assert_eq!(rows(&batches), expected(&all));
     let numbers = batches[0].column(2).as_primitive::<Float64Type>();
-    assert_eq!(numbers.value(4), 9.223_372_036_854_775_807e18);
+    assert_eq!(numbers.value(4), 9_223_372_036_854_775_808.0);
     assert!(streamed(&[]).is_empty());
 }
 

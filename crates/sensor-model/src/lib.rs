@@ -31,7 +31,7 @@ pub use grouping::GroupKey;
 pub use path::{PathError, SeriesPath};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Consistency, Token};
-pub use series::{Attributes, SeriesDescription, SeriesId, Unit, UnitError};
+pub use series::{Attributes, DescriptionChange, SeriesDescription, SeriesId, Unit, UnitError};
 pub use size::ByteSize;
 pub use statistics::{Bucket, Statistics, Sum};
 pub use time::{TimeError, TimeRange, Timestamp};

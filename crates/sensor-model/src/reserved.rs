@@ -2,6 +2,7 @@
 //!
 //! An agent writes `_tidemark/agents/NAME/INSTANCE/…`, where `NAME` is the name in its certificate.
 //! Nobody else writes there, whatever patterns a certificate holds; they are read like any other.
+//! What lets users of the HTTP API in is below `_tidemark/api-tokens/`: for operators alone.
 
 use crate::path::{PathError, SeriesPath};
 
@@ -9,6 +10,8 @@ use crate::path::{PathError, SeriesPath};
 pub const RESERVED_ROOT: &str = "_tidemark";
 /// The second segment of those that agents write.
 const AGENTS: &str = "agents";
+/// The second segment of those that say who may use the HTTP API.
+const API_TOKENS: &str = "api-tokens";
 
 /// Whether `path` is one that only Tidemark's own programs write.
 pub fn is_reserved(path: &SeriesPath) -> bool {
@@ -22,6 +25,20 @@ pub fn is_of_agent(path: &SeriesPath, agent: &str) -> bool {
         && segments.next() == Some(AGENTS)
         && segments.next() == Some(agent)
         && segments.next().is_some()
+}
+
+/// Whether `path` is one that only operators read and write: a token of the HTTP API.
+pub fn is_of_api_token(path: &SeriesPath) -> bool {
+    let mut segments = path.segments();
+    segments.next() == Some(RESERVED_ROOT) && segments.next() == Some(API_TOKENS)
+}
+
+/// The series of the API token `id`.
+///
+/// # Errors
+/// [`PathError`] if the id is no segment of a path.
+pub fn api_token(id: &str) -> Result<SeriesPath, PathError> {
+    SeriesPath::new(format!("{RESERVED_ROOT}/{API_TOKENS}/{id}"))
 }
 
 /// Below what path the `instance` of an agent reports.
@@ -52,6 +69,20 @@ mod tests {
         ] {
             assert!(!is_reserved(&path(free)), "{free}");
         }
+    }
+
+    #[test]
+    fn tokens_of_the_api_are_told_from_others() {
+        assert!(is_of_api_token(&api_token("a1").unwrap()));
+        assert!(is_of_api_token(&path("_tidemark/api-tokens")));
+        for other in [
+            "_tidemark/agents/a/b",
+            "a/api-tokens/b",
+            "_tidemark/api-tokens-2/b",
+        ] {
+            assert!(!is_of_api_token(&path(other)), "{other}");
+        }
+        assert!(api_token("..").is_err());
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl From<Unit> for String {
     }
 }
 
-/// What a series is: fixed at its first use, but for attributes and unit, which may be filled in later.
+/// What a series is. Path and kind are fixed at its first use; unit and attributes are filled in later
+/// where they lack, and changed by [`DescriptionChange`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeriesDescription {
@@ -144,9 +145,78 @@ impl SeriesDescription {
     }
 }
 
+/// A change of what a series is besides its path and kind: a merge patch (RFC 7396).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DescriptionChange {
+    /// Its unit from now on, empty for none; `None` leaves it as it is.
+    #[serde(default)]
+    pub unit: Option<Unit>,
+    /// Attributes that get a value, or none any more; others stay.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Option<String>>,
+}
+
+impl DescriptionChange {
+    /// What `series` is after this change.
+    ///
+    /// # Errors
+    /// [`UnitError::BadAttribute`] if it would break a bound.
+    pub fn applied_to(&self, series: &SeriesDescription) -> Result<SeriesDescription, UnitError> {
+        let mut changed = series.clone();
+        if let Some(unit) = &self.unit {
+            changed.unit = unit.clone();
+        }
+        for (key, value) in &self.attributes {
+            match value {
+                Some(value) => changed.attributes.insert(key.clone(), value.clone()),
+                None => changed.attributes.remove(key),
+            };
+        }
+        changed.check()?;
+        Ok(changed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_sets_and_unsets_what_it_names_and_leaves_the_rest() {
+        let mut series = SeriesDescription::new(SeriesPath::new("a").unwrap(), Kind::F64);
+        series.attributes = [("line", "1"), ("floor", "2")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let change = DescriptionChange {
+            unit: Some(Unit::new("Cel").unwrap()),
+            attributes: [
+                ("line".to_owned(), None),
+                ("hall".to_owned(), Some("3".to_owned())),
+                ("absent".to_owned(), None),
+            ]
+            .into(),
+        };
+        let changed = change.applied_to(&series).unwrap();
+        assert_eq!(changed.unit.as_str(), "Cel");
+        let keys: Vec<&str> = changed.attributes.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["floor", "hall"]);
+        let none = DescriptionChange::default();
+        assert_eq!(none.applied_to(&changed), Ok(changed));
+    }
+
+    #[test]
+    fn the_last_attribute_that_fits_is_set_and_one_more_refused() {
+        let series = SeriesDescription::new(SeriesPath::new("a").unwrap(), Kind::F64);
+        let of = |count: usize| DescriptionChange {
+            unit: None,
+            attributes: (0..count)
+                .map(|n| (format!("k{n:02}"), Some("v".to_owned())))
+                .collect(),
+        };
+        assert!(of(ATTRIBUTES_MAX).applied_to(&series).is_ok());
+        assert!(of(ATTRIBUTES_MAX + 1).applied_to(&series).is_err());
+    }
 
     #[test]
     fn a_unit_of_32_characters_is_allowed_and_of_33_is_not() {

@@ -45,6 +45,8 @@ pub enum ErrorCode {
     NoLeader,
     /// This replica is not as fresh as was asked.
     Stale,
+    /// This node no longer knows what was committed after the position asked for. Another may.
+    Gone,
     /// The time allowed ran out before anything was changed.
     Timeout,
     /// The disk is full: writes are refused while reads go on.
@@ -73,6 +75,7 @@ impl ErrorCode {
             Self::Overloaded => "OVERLOADED",
             Self::NoLeader => "NO_LEADER",
             Self::Stale => "STALE",
+            Self::Gone => "GONE",
             Self::Timeout => "TIMEOUT",
             Self::NoSpace => "NO_SPACE",
             Self::KindMismatch => "KIND_MISMATCH",
@@ -102,6 +105,9 @@ impl ErrorCode {
         !matches!(self, Self::Unknown | Self::Internal)
     }
 }
+
+/// The code of the reset that ends the stream of a subscriber who did not read for too long.
+pub const RESET_SLOW: u32 = 1;
 
 impl std::fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,41 +1,44 @@
-//! What the routes have in common: query parameters, the form of the answer, freshness headers.
+//! What the routes have in common: query parameters ([`known`]), the form of the answer, freshness
+//! headers.
+
+pub(super) mod known;
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use sensor_model::{ByteSize, Token};
 use store_wire::message::Freshness;
 
+use crate::api::operation::Operation;
 use crate::api::problem::Problem;
 use crate::failure::UsageError;
 use crate::format::Format;
 use crate::format::time_text::TimeStyle;
 use crate::question::{Terms, parse_count, parse_span};
 
-/// Parameters every read takes.
-const COMMON: [&str; 6] = ["match", "consistency", "node", "timeout", "format", "time"];
-
 /// The content type of an Arrow IPC stream, as it is registered.
-const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+pub(super) const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 /// The query parameters of a request. None is unknown, none but those that may be is given twice, and
 /// an empty one counts as not given.
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
-    /// Reads the parameters of `uri`, of which only the common ones and `own` are known.
-    pub(crate) fn parse(uri: &Uri, own: &[&str]) -> Result<Self, UsageError> {
+    /// Reads the parameters of `uri`, which must be those of `operation`.
+    pub(crate) fn parse(uri: &Uri, operation: &Operation) -> Result<Self, UsageError> {
+        let known = operation.parameters;
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| UsageError::new("query", error.body_text()))?;
         for (position, (name, _)) in pairs.iter().enumerate() {
-            let known = COMMON.iter().chain(own);
-            if !known.clone().any(|known| known == name) {
-                let names: Vec<&str> = known.copied().collect();
-                let reason = format!("unknown parameter: use {}", names.join(", "));
+            let Some(known) = known.iter().find(|known| known.name == name) else {
+                let names: Vec<&str> = known.iter().map(|known| known.name).collect();
+                let reason = match names.is_empty() {
+                    true => "unknown parameter: this takes none".to_owned(),
+                    false => format!("unknown parameter: use {}", names.join(", ")),
+                };
                 return Err(UsageError::new(shortened(name), reason));
-            }
+            };
             let mut earlier = pairs.iter().take(position);
-            let may_repeat = name == "match" && own.contains(&"every");
-            if !may_repeat && earlier.any(|(earlier, _)| earlier == name) {
+            if !known.may_repeat && earlier.any(|(earlier, _)| earlier == name) {
                 return Err(UsageError::new(name.as_str(), "given twice: give it once"));
             }
         }
@@ -234,10 +237,14 @@ mod tests {
 
     #[test]
     fn unknown_and_repeated_parameters_are_refused_by_name() {
-        let parse = |uri: &str| Parameters::parse(&uri.parse().unwrap(), &["from"]);
-        assert_eq!(parse("/r?mtach=a").err().unwrap().name, "mtach");
-        assert_eq!(parse("/r?match=a&match=b").err().unwrap().name, "match");
-        let parameters = parse("/r?match=a%2F**&from=").unwrap();
+        use crate::api::{last::LAST, range::RANGE};
+        let parse = |uri: &str, of| Parameters::parse(&uri.parse().unwrap(), of);
+        assert_eq!(parse("/r?mtach=a", &LAST).err().unwrap().name, "mtach");
+        assert_eq!(parse("/r?from=-1h", &LAST).err().unwrap().name, "from");
+        let twice = "/r?match=a&match=b";
+        assert_eq!(parse(twice, &LAST).err().unwrap().name, "match");
+        assert_eq!(parse(twice, &RANGE).unwrap().texts("match"), ["a", "b"]);
+        let parameters = parse("/r?match=a%2F**&from=", &RANGE).unwrap();
         assert_eq!(parameters.text("match"), Some("a/**"));
         assert_eq!(parameters.text("from"), None);
     }

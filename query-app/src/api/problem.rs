@@ -19,6 +19,8 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     retry_after: Option<Duration>,
+    /// What the header `www-authenticate` says.
+    challenge: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -27,7 +29,11 @@ struct Document<'a> {
     status: u16,
     code: &'a str,
     detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
+
+const METHOD_NOT_ALLOWED: &str = "METHOD_NOT_ALLOWED";
 
 /// What a client of an overloaded store waits when the store does not say how long.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -36,11 +42,75 @@ impl Problem {
     /// A problem whose status follows from its code.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
         Self {
-            status: status_of(code),
-            code: code.as_str(),
-            detail: detail.into(),
             retry_after: (code == ErrorCode::Overloaded).then_some(RETRY_AFTER_DEFAULT),
+            ..Self::with_status(status_of(code), code.as_str(), detail)
         }
+    }
+
+    fn with_status(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retry_after: None,
+            challenge: None,
+        }
+    }
+
+    /// What a layer below the routes answered with nothing but `status`.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::with_status(
+                status,
+                ErrorCode::BadRequest.as_str(),
+                "the body is in an encoding that is not known: send it with content-encoding: gzip, or plain",
+            ),
+            StatusCode::NOT_FOUND => Self::new(ErrorCode::NotFound, "there is nothing here"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                Self::with_status(status, METHOD_NOT_ALLOWED, "see the Allow header")
+            }
+            status if status.is_client_error() => {
+                let detail = status
+                    .canonical_reason()
+                    .unwrap_or("the request breaks a rule");
+                Self::with_status(status, ErrorCode::BadRequest.as_str(), detail)
+            }
+            status => Self::with_status(
+                status,
+                ErrorCode::Internal.as_str(),
+                "a fault of the service",
+            ),
+        }
+    }
+
+    /// A request without a token that lets it in.
+    pub(crate) fn unauthenticated(detail: &str) -> Self {
+        Self {
+            challenge: Some("Bearer realm=\"tidemark\""),
+            ..Self::new(ErrorCode::Unauthenticated, detail)
+        }
+    }
+
+    /// The stable code.
+    pub(crate) const fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What went wrong and what to do.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The document, of the request `request_id` if that is known.
+    pub(crate) fn document(&self, request_id: Option<&str>) -> Vec<u8> {
+        let document = Document {
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            request_id,
+        };
+        serde_json::to_vec(&document).expect("plain fields are always JSON")
     }
 
     /// A path that is no route.
@@ -48,64 +118,51 @@ impl Problem {
         Self::new(
             ErrorCode::NotFound,
             format!(
-                "there is nothing at {path}: the API is under /api/v1/ (range, last, series, readings, cluster)"
+                "there is nothing at {path}: the API is under /api/v1/, and /api/v1/docs shows it"
             ),
         )
     }
 
     /// A route that does not take this method.
     pub(crate) async fn method_not_allowed(method: Method, OriginalUri(uri): OriginalUri) -> Self {
-        Self {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            code: "METHOD_NOT_ALLOWED",
-            detail: format!(
-                "{} does not take {method}: see the Allow header",
-                uri.path()
-            ),
-            retry_after: None,
-        }
+        let detail = format!(
+            "{} does not take {method}: see the Allow header",
+            uri.path()
+        );
+        Self::with_status(StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, detail)
     }
 
     /// No replica answers: 503 whatever the reason, as a load balancer expects.
     pub(crate) fn not_ready(failure: &Failure) -> Self {
-        Self {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: failure.code.as_str(),
-            detail: failure.message.clone(),
-            retry_after: None,
-        }
+        let code = failure.code.as_str();
+        Self::with_status(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code,
+            failure.message.as_str(),
+        )
     }
 
     /// A body that is not JSON by its own account.
     pub(crate) fn unsupported_media_type() -> Self {
-        Self {
-            status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            code: ErrorCode::BadRequest.as_str(),
-            detail: "the body must be JSON: send content-type: application/json".to_owned(),
-            retry_after: None,
-        }
+        let detail = "the body must be JSON: send content-type: application/json";
+        let code = ErrorCode::BadRequest.as_str();
+        Self::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, detail)
     }
 
     /// A body that does not arrive in time.
     pub(crate) fn slow_body() -> Self {
-        Self {
-            status: StatusCode::REQUEST_TIMEOUT,
-            code: ErrorCode::Timeout.as_str(),
-            detail: "the body did not arrive in time; nothing was written".to_owned(),
-            retry_after: None,
-        }
+        let detail = "the body did not arrive in time; nothing was written";
+        let code = ErrorCode::Timeout.as_str();
+        Self::with_status(StatusCode::REQUEST_TIMEOUT, code, detail)
     }
 
     /// An answer in none of the forms asked for.
     pub(crate) fn not_acceptable(accept: &str) -> Self {
-        Self {
-            status: StatusCode::NOT_ACCEPTABLE,
-            code: ErrorCode::BadRequest.as_str(),
-            detail: format!(
-                "accept: {accept:?} names no form this answer has: use application/json, text/csv, application/x-ndjson or, for range and last, application/vnd.apache.arrow.stream"
-            ),
-            retry_after: None,
-        }
+        let detail = format!(
+            "accept: {accept:?} names no form this answer has: use application/json, text/csv, application/x-ndjson or, for range and last, application/vnd.apache.arrow.stream"
+        );
+        let code = ErrorCode::BadRequest.as_str();
+        Self::with_status(StatusCode::NOT_ACCEPTABLE, code, detail)
     }
 }
 
@@ -116,6 +173,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::Gone => StatusCode::GONE,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::KindMismatch | ErrorCode::Fenced => StatusCode::CONFLICT,
         ErrorCode::Overloaded | ErrorCode::NoLeader | ErrorCode::Stale | ErrorCode::Draining => {
@@ -130,14 +188,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let document = Document {
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: &self.detail,
-        };
-        let body = serde_json::to_vec(&document).expect("four plain fields are always JSON");
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.status, self.document(None)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -150,6 +201,12 @@ impl IntoResponse for Problem {
                 headers.insert(header::RETRY_AFTER, value);
             }
         }
+        if let Some(challenge) = self.challenge {
+            let value = HeaderValue::from_static(challenge);
+            headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        // `finish` adds what is not known here.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -199,6 +256,7 @@ mod tests {
             (ErrorCode::Forbidden, 403),
             (ErrorCode::NotFound, 404),
             (ErrorCode::KindMismatch, 409),
+            (ErrorCode::Gone, 410),
             (ErrorCode::TooLarge, 413),
             (ErrorCode::Overloaded, 503),
             (ErrorCode::NoLeader, 503),

@@ -10,7 +10,9 @@ use store_wire::message::Order;
 use tracing::warn;
 
 use crate::api::ApiState;
-use crate::api::parameters::{Parameters, content_type, freshness_headers};
+use crate::api::access::{Access, Asking};
+use crate::api::operation::{Answer, Operation, faults};
+use crate::api::parameters::{Parameters, content_type, freshness_headers, known};
 use crate::api::problem::Problem;
 use crate::client::answer::RangeAnswer;
 use crate::failure::{Failure, UsageError};
@@ -21,33 +23,54 @@ use crate::question::{RangeQuestion, RangeTexts};
 /// position the replica had applied when it began.
 const FIRST_BYTES: usize = 64 << 10;
 
-const PARAMETERS: [&str; 15] = [
-    "from",
-    "to",
-    "every",
-    "tz",
-    "agg",
-    "fill",
-    "fill-max",
-    "by",
-    "where",
-    "limit",
-    "order",
-    "page",
-    "cursor",
-    "max-rows",
-    "max-bytes",
-];
+pub(super) const RANGE: Operation = Operation {
+    method: "get",
+    path: "/api/v1/range",
+    id: "range",
+    summary: "Readings of a range of time, or buckets of them",
+    access: Access::Read,
+    parameters: &[
+        &known::MATCHES,
+        &known::FROM,
+        &known::TO,
+        &known::EVERY,
+        &known::TZ,
+        &known::AGG,
+        &known::FILL,
+        &known::FILL_MAX,
+        &known::BY,
+        &known::WHERE,
+        &known::LIMIT,
+        &known::ORDER,
+        &known::PAGE,
+        &known::CURSOR,
+        &known::MAX_ROWS,
+        &known::MAX_BYTES,
+        &known::FORMAT_OR_ARROW,
+        &known::TIME,
+        &known::CONSISTENCY,
+        &known::NODE,
+        &known::TIMEOUT,
+    ],
+    body: None,
+    answer: Answer::Rows {
+        json: "Range",
+        line: "RangeRow",
+        has_arrow: true,
+    },
+    faults: faults::READ,
+};
 
 /// Most rows of a page: they are held until the page is whole, as its headers say where it goes on.
 const PAGE_ROWS_MAX: u64 = 100_000;
 
 pub(super) async fn range(
     State(state): State<ApiState>,
+    Asking(client): Asking,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let parameters = Parameters::parse(&uri, &PARAMETERS)?;
+    let parameters = Parameters::parse(&uri, &RANGE)?;
     let texts = RangeTexts {
         patterns: parameters.texts("match"),
         from: parameters.text("from"),
@@ -64,7 +87,7 @@ pub(super) async fn range(
         cursor: parameters.text("cursor"),
         order: parse_order(parameters.text("order"))?,
     };
-    let question = RangeQuestion::parse(&texts, state.client.now())?;
+    let question = RangeQuestion::parse(&texts, client.now())?;
     if question.page.rows.is_some_and(|rows| rows > PAGE_ROWS_MAX) {
         let reason = format!("a page has at most {PAGE_ROWS_MAX} rows");
         return Err(UsageError::new("page", reason).into());
@@ -73,7 +96,7 @@ pub(super) async fn range(
     let style = parameters.time_style()?;
     let format = parameters.format_or_arrow(&headers)?;
 
-    let answer = state.client.range(&question, &terms).await?;
+    let answer = client.range(&question, &terms).await?;
     let freshness = answer.freshness();
     let mut pieces = Pieces {
         answer,

@@ -1,9 +1,8 @@
 //! `POST /api/v1/readings`: writes a JSON array of `{path, timestamp, value, unit?, kind?}`.
 //! `DELETE /api/v1/readings?match=&from=&to=`: deletes what the series that match have in the range.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sensor_model::{Kind, SeriesPath, Timestamp, Token, Unit};
 use serde::Deserialize;
@@ -11,13 +10,47 @@ use serde_json::value::RawValue;
 use store_wire::message::ErrorCode;
 
 use crate::api::ApiState;
-use crate::api::parameters::Parameters;
+use crate::api::access::{Access, Asking};
+use crate::api::operation::{Answer, Body, Operation, faults};
+use crate::api::parameters::{Parameters, known};
 use crate::api::problem::Problem;
 use crate::client::batch::{Literal, LooseReading};
 use crate::failure::Failure;
 use crate::format::Format;
 use crate::format::committed::committed;
 use crate::question::upkeep::DeleteQuestion;
+
+pub(super) const WRITE: Operation = Operation {
+    method: "post",
+    path: "/api/v1/readings",
+    id: "write",
+    summary: "Writes readings: all of them or none",
+    access: Access::Write,
+    parameters: &[],
+    body: Some(Body {
+        media: &["application/json"],
+        schema: "NewReadings",
+    }),
+    answer: Answer::Json("Written"),
+    faults: faults::WRITE,
+};
+
+pub(super) const DELETE: Operation = Operation {
+    method: "delete",
+    path: "/api/v1/readings",
+    id: "delete",
+    summary: "Deletes what the series that match have in a range of time",
+    access: Access::Delete,
+    parameters: &[
+        &known::MATCH,
+        &known::FROM,
+        &known::TO_REQUIRED,
+        &known::TIMEOUT,
+    ],
+    body: None,
+    answer: Answer::Json("Committed"),
+    faults: faults::DELETE,
+};
 
 /// One reading as posted. Numbers are kept as text, so that none is rounded on the way.
 #[derive(Deserialize)]
@@ -35,30 +68,31 @@ struct Posted<'a> {
 
 pub(super) async fn write(
     State(state): State<ApiState>,
+    Asking(client): Asking,
+    uri: Uri,
     request: Request,
 ) -> Result<Response, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::unsupported_media_type());
-    }
-    // Only the body is waited for here: once the write has begun, giving it up would leave its
-    // outcome unknown.
-    let body = tokio::time::timeout(state.terms.timeout, Bytes::from_request(request, &state));
-    let body = body.await.map_err(|_| Problem::slow_body())??;
-    let readings = parse(&body, state.client.now())?;
-    let written = state.client.write(readings, &state.terms).await?;
+    Parameters::parse(&uri, &WRITE)?;
+    let body = super::body(&state, request, &["application/json"]).await?;
+    let readings = parse(&body, client.now())?;
+    let written = client.write(readings, &state.terms).await?;
     Ok(answer(written.token, &[("written", written.readings)]))
 }
 
-pub(super) async fn delete(State(state): State<ApiState>, uri: Uri) -> Result<Response, Problem> {
-    let parameters = Parameters::parse(&uri, &["from", "to"])?;
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    Asking(client): Asking,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let parameters = Parameters::parse(&uri, &DELETE)?;
     let terms = parameters.terms(&state.terms)?;
     let DeleteQuestion { pattern, range } = DeleteQuestion::parse(
         parameters.text("match"),
         parameters.text("from"),
         parameters.text("to"),
-        state.client.now(),
+        client.now(),
     )?;
-    let token = state.client.delete(&pattern, range, &terms).await?;
+    let token = client.delete(&pattern, range, &terms).await?;
     Ok(answer(token, &[]))
 }
 
@@ -71,15 +105,6 @@ fn answer(token: Token, counts: &[(&str, u64)]) -> Response {
         response.headers_mut().insert(name, value);
     }
     response
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    let media = content_type
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default();
-    media.trim().eq_ignore_ascii_case("application/json")
 }
 
 fn parse(body: &[u8], now: Timestamp) -> Result<Vec<LooseReading>, Failure> {

@@ -6,18 +6,40 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use metrics::{counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
+use tower_http::metrics::InFlightRequestsLayer;
+use tower_http::metrics::in_flight_requests::InFlightRequestsCounter;
 use tracing::warn;
+
+use crate::api::access::Access;
+use crate::api::operation::{Answer, Operation, faults};
+use crate::api::problem::Problem;
 
 const REQUESTS: &str = "tidemark_query_http_requests_total";
 const SECONDS: &str = "tidemark_query_http_response_seconds";
+const IN_FLIGHT: &str = "tidemark_query_http_in_flight";
+
+pub(super) const METRICS: Operation = Operation {
+    method: "get",
+    path: "/metrics",
+    id: "metrics",
+    summary: "What the service counts and measures, as Prometheus text",
+    access: Access::Admin,
+    parameters: &[],
+    body: None,
+    answer: Answer::Text,
+    faults: faults::HEALTH,
+};
+
 /// From a cached value to the longest a question may take by default.
 const SECONDS_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 /// One recorder a process, however many routers there are.
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+/// Requests whose answers are not yet sent to their end, of all routers.
+static UNDER_WAY: OnceLock<InFlightRequestsCounter> = OnceLock::new();
 
 /// Installs the recorder, unless the program already has one of its own, which then counts.
 pub(super) fn install() {
@@ -28,6 +50,10 @@ pub(super) fn install() {
         match built {
             Ok(handle) => {
                 describe_counter!(REQUESTS, "Requests answered, by route, method and status.");
+                describe_gauge!(
+                    IN_FLIGHT,
+                    "Requests whose answers are not yet sent to their end."
+                );
                 describe_histogram!(SECONDS, "Seconds until an answer began, by route.");
                 Some(handle)
             }
@@ -37,6 +63,11 @@ pub(super) fn install() {
             }
         }
     });
+}
+
+/// Counts requests until their answers are sent to the end.
+pub(super) fn in_flight() -> InFlightRequestsLayer {
+    InFlightRequestsLayer::new(UNDER_WAY.get_or_init(InFlightRequestsCounter::new).clone())
 }
 
 /// Counts a request and how long its answer took to begin.
@@ -62,9 +93,12 @@ pub(super) async fn metrics() -> Response {
         Some(Some(handle)) => {
             // Without a listener of its own the exporter forgets nothing unless told to.
             handle.run_upkeep();
+            let under_way = UNDER_WAY.get().map_or(0, InFlightRequestsCounter::get);
+            #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 of them")]
+            gauge!(IN_FLIGHT).set(under_way as f64);
             let content = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
             (content, handle.render()).into_response()
         }
-        _ => StatusCode::NOT_FOUND.into_response(),
+        _ => Problem::of_status(StatusCode::NOT_FOUND).into_response(),
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod retention;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod tail;
+pub(crate) mod token;
 pub(crate) mod top;
 
 use sensor_model::{Pattern, Timestamp};

@@ -15,7 +15,7 @@ pub(crate) fn report(error: &clap::Error) -> u8 {
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             eprintln!(
-                "error: no command given: use range, last, series, top, put, delete, export, import, retention, status, cluster, repl or serve (`query-app --help` explains them)"
+                "error: no command given: use range, last, series, tail, top, put, delete, export, import, retention, status, cluster, token, repl or serve (`query-app --help` explains them)"
             );
             2
         }

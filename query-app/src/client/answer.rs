@@ -84,6 +84,8 @@ pub struct RangeAnswer {
     /// Where buckets become rows; `None` for raw readings.
     shaper: Option<Shaper>,
     kind: Option<Kind>,
+    /// As of which position the open series is.
+    seen: Option<Token>,
     /// Parts that are ready.
     ready: VecDeque<Part>,
     /// A head that waits until the rows of the series before it are taken.
@@ -169,6 +171,7 @@ impl RangeAnswer {
             frames,
             shaper,
             kind: None,
+            seen: None,
             ready: VecDeque::new(),
             next_series: None,
             resumed: None,
@@ -188,6 +191,12 @@ impl RangeAnswer {
     /// Which replica answers, and how fresh it is.
     pub fn freshness(&self) -> Freshness {
         self.freshness
+    }
+
+    /// The position as of which the readings of the series that was begun last are, if the replica
+    /// says so: nothing that was committed later is among them, and all that was committed before is.
+    pub(crate) const fn seen(&self) -> Option<Token> {
+        self.seen
     }
 
     /// The next part, or `None` when the answer is whole.
@@ -281,7 +290,8 @@ impl RangeAnswer {
 
     fn accept(&mut self, frame: &Frame) -> Result<(), Failure> {
         match (&frame.response, self.kind, &mut self.shaper) {
-            (Response::SeriesHead { series }, _, _) => {
+            (Response::SeriesHead { series, seen }, _, _) => {
+                self.seen = *seen;
                 self.kind = Some(series.kind);
                 self.is_passed_over = false;
                 self.end_series();

@@ -145,7 +145,7 @@ impl Client {
         let link = &self.shared.link;
         // From here on it may be sent, so only an answer can say that it was not taken.
         let left = deadline.saturating_duration_since(Instant::now());
-        let request = (errand.request)(millis(left));
+        let request = self.scoped((errand.request)(millis(left)));
         let unknown = |reason: &str| errand.unknown(address, reason);
         let answer = async {
             let mut frames = match link.ask(address, request, errand.body.clone()).await {

@@ -42,8 +42,9 @@ impl Pace {
     }
 }
 
-const fn kind(request: &Request) -> usize {
+fn kind(request: &Request) -> usize {
     match request {
+        Request::Within { request, .. } => kind(request),
         Request::Range { .. } => 0,
         Request::Last { .. } => 1,
         Request::Series { .. } => 2,

@@ -135,7 +135,10 @@ impl<'a> Race<'a> {
 
     /// Notes that a replica failed, also one whose answer had begun.
     pub(crate) fn note_failure(&mut self, address: &str, failure: Failure) {
-        if !matches!(failure.code, ErrorCode::Stale | ErrorCode::NoLeader) {
+        if !matches!(
+            failure.code,
+            ErrorCode::Stale | ErrorCode::Gone | ErrorCode::NoLeader
+        ) {
             let targets = &self.shared.targets;
             targets.note_failure(address, failure.retry_after);
         }

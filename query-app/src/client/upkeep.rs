@@ -125,7 +125,7 @@ impl Client {
             .await
         {
             Err(failure) if failure.code == ErrorCode::NotFound && pattern.is_literal() => {
-                Err(self.unknown_series(pattern, terms).await)
+                Err(self.unknown_series(pattern.as_str(), terms).await)
             }
             done => done,
         }

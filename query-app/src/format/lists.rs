@@ -4,7 +4,9 @@ use sensor_model::{SeriesDescription, Timestamp, Token};
 use store_wire::message::{Freshness, SeriesInfo};
 
 use crate::client::answer::{LastAnswer, SeriesAnswer};
+use crate::client::describe::Described;
 use crate::format::Format;
+use crate::format::committed::committed;
 use crate::format::json::{write_description, write_freshness, write_key, write_text, write_value};
 use crate::format::table::{Align, TextTable, cell};
 use crate::format::time_text::{TimeStyle, TimeText, write_display};
@@ -135,6 +137,25 @@ pub fn series(answer: &SeriesAnswer, format: Format, style: TimeStyle) -> Vec<u8
     out
 }
 
+/// What a series is since a commit, and the commit's token; in a table and CSV the token alone.
+pub fn described(described: &Described, format: Format) -> Vec<u8> {
+    if !matches!(format, Format::Json | Format::Ndjson) {
+        return committed(described.token, &[], format);
+    }
+    let mut out = vec![b'{'];
+    write_description(&described.series, &mut out);
+    out.push(b',');
+    write_attributes(&described.series, &mut out);
+    let token = described.token;
+    write_display(format_args!(",\"token\":\"{token}\"}}\n"), &mut out);
+    out
+}
+
+fn write_attributes(series: &SeriesDescription, out: &mut Vec<u8>) {
+    write_key("attributes", out);
+    serde_json::to_writer(&mut *out, &series.attributes).expect("a map of texts is always JSON");
+}
+
 /// `key=value;key=value`, ordered by key.
 fn attributes(info: &SeriesInfo) -> String {
     let pairs = info.description.attributes.iter();
@@ -150,9 +171,7 @@ fn write_series(info: &SeriesInfo, times: &mut TimeText, out: &mut Vec<u8>) {
     out.push(b'{');
     write_description(&info.description, out);
     out.push(b',');
-    write_key("attributes", out);
-    serde_json::to_writer(&mut *out, &info.description.attributes)
-        .expect("a map of texts is always JSON");
+    write_attributes(&info.description, out);
     write_display(format_args!(",\"count\":{}", info.count), out);
     for (name, time) in [("first", info.first), ("last", last_time(info))] {
         out.push(b',');

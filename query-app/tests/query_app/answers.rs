@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use sensor_model::{
-    Aggregate, Bucket, Columns, Grid, Pattern, Reading, SeriesDescription, SeriesPath, Statistics,
-    TimeRange, Timestamp, Token, Unit, Value, Values,
+    Aggregate, Bucket, Columns, DescriptionChange, Grid, Kind, Pattern, Reading, SeriesDescription,
+    SeriesPath, Statistics, TimeRange, Timestamp, Token, Unit, Value, Values,
 };
 use store_wire::columns::encode_columns;
 use store_wire::message::{
@@ -83,7 +83,7 @@ pub(crate) fn end() -> Step {
 
 pub(crate) fn head(series: &SeriesDescription) -> Step {
     let series = series.clone();
-    Response::SeriesHead { series }.into()
+    Response::SeriesHead { series, seen: None }.into()
 }
 
 pub(crate) fn rows(columns: &Columns) -> Step {
@@ -160,7 +160,15 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
         Request::Status => {
             return vec![Response::Status(Box::new(status(1, &["127.0.0.1:1"]))).into()];
         }
-        Request::Change { .. } | Request::Delete { .. } | Request::Retention { .. } => {
+        Request::Describe {
+            path, kind, change, ..
+        } => return described(data, path, *kind, change),
+        // What a scope leaves out is the store's own business.
+        Request::Within { request, .. } => return respond(data, request),
+        Request::Change { .. }
+        | Request::Delete { .. }
+        | Request::Retention { .. }
+        | Request::Tail { .. } => {
             return failed(ErrorCode::Forbidden);
         }
     };
@@ -216,6 +224,30 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
     }
     steps.push(end());
     steps
+}
+
+fn described(
+    data: &[(SeriesDescription, Columns)],
+    path: &SeriesPath,
+    kind: Option<Kind>,
+    change: &DescriptionChange,
+) -> Vec<Step> {
+    let known = data.iter().find(|(series, _)| series.path == *path);
+    let series = match (known, kind) {
+        (Some((series, _)), kind) if kind.is_none_or(|kind| kind == series.kind) => series.clone(),
+        (Some(_), _) => return failed(ErrorCode::KindMismatch),
+        (None, Some(kind)) => SeriesDescription::new(path.clone(), kind),
+        (None, None) => return failed(ErrorCode::NotFound),
+    };
+    let described = Response::Described {
+        series: change.applied_to(&series).unwrap(),
+        is_new: known.is_none(),
+        token: Token {
+            shard: 0,
+            index: 1236,
+        },
+    };
+    vec![described.into()]
 }
 
 fn last(columns: &Columns) -> Option<Reading> {

@@ -82,7 +82,7 @@ async fn json_and_ndjson_keep_numbers_exact() {
         concat!(
             r#"{"series":[{"path":"plant/b/parts","kind":"i64","unit":"","#,
             r#""timestamps":["2026-01-01T00:00:01.000000000Z"],"values":[-1]}],"#,
-            r#""replica":2,"applied":1234,"age_ms":3,"token":"0-1234","truncated":false}"#,
+            r#""replica":2,"applied":1234,"age_ms":3,"token":"0-1240","truncated":false}"#,
             "\n"
         )
     );

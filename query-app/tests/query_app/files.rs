@@ -16,10 +16,13 @@ use crate::store::{Cluster, FakeStore, Run, Step, finish};
 
 const EVERYTHING: [&str; 4] = ["--from", "1970-01-01", "--to", "2200-01-01"];
 
+/// What is kept of a series.
+type Kept = (SeriesDescription, BTreeMap<i64, Value>);
+
 /// A store that keeps what is written.
 #[derive(Clone, Default)]
 struct Ledger {
-    series: Arc<Mutex<BTreeMap<SeriesPath, (SeriesDescription, BTreeMap<i64, Value>)>>>,
+    series: Arc<Mutex<BTreeMap<SeriesPath, Kept>>>,
     /// How many readings each write had.
     writes: Arc<Mutex<Vec<usize>>>,
 }

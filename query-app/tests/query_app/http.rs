@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode, header};
+use query_app::api::{Admission, service};
 use query_app::question::Terms;
-use query_app::serve::service;
 use sensor_model::{Value, Values};
 use serde_json::Value as Json;
 use store_wire::message::{ErrorCode, Request, Response, WireError};
@@ -40,7 +40,7 @@ impl Reply {
 
     /// The problem document's detail, after its form was checked.
     #[track_caller]
-    fn problem(&self, status: u16, code: &str) -> String {
+    pub(crate) fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
         assert_eq!(
             self.header("content-type"),
@@ -55,10 +55,14 @@ impl Reply {
 }
 
 pub(crate) fn app(cluster: &Cluster, store: &FakeStore) -> Router {
-    service(cluster.client(store.address()), Terms::default())
+    service(
+        cluster.client(store.address()),
+        Terms::default(),
+        Admission::Anybody,
+    )
 }
 
-async fn call(app: &Router, request: HttpRequest<Body>) -> Reply {
+pub(crate) async fn call(app: &Router, request: HttpRequest<Body>) -> Reply {
     let response = app.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     Reply {
@@ -399,7 +403,7 @@ async fn a_body_that_never_ends_is_given_up() {
         timeout: std::time::Duration::from_millis(200),
         ..Terms::default()
     };
-    let app = service(cluster.client(store.address()), terms);
+    let app = service(cluster.client(store.address()), terms, Admission::Anybody);
     let dripping = futures::stream::pending::<Result<axum::body::Bytes, std::io::Error>>();
     post(&app, Body::from_stream(dripping))
         .await
@@ -411,17 +415,16 @@ async fn a_body_that_never_ends_is_given_up() {
 async fn a_failure_after_the_first_piece_breaks_the_body_off() {
     let cluster = Cluster::new();
     let store = cluster.store(|_, _| {
-        let (series, columns) = series("a", "", Values::I64(vec![1]));
+        let (series, columns) = series("a", "", Values::I64(vec![1; 10_000]));
         vec![answer(), head(&series), rows(&columns), Step::Cut]
     });
     let app = app(&cluster, &store);
-    let reply = get(&app, &format!("/api/v1/range?match=a&{DAY}&format=csv")).await;
+    let ask = |more: &str| format!("/api/v1/range?match=a&{DAY}{more}");
+    let reply = get(&app, &ask("&format=csv")).await;
     assert_eq!(reply.status, StatusCode::OK);
     assert!(reply.body.is_none(), "a cut answer looked whole");
     // JSON holds a series until it is whole, so here nothing was sent yet.
-    get(&app, &format!("/api/v1/range?match=a&{DAY}"))
-        .await
-        .problem(500, "INTERNAL");
+    get(&app, &ask("")).await.problem(500, "INTERNAL");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -456,7 +459,7 @@ async fn health_follows_the_process_and_readiness_the_store() {
         timeout: std::time::Duration::from_millis(200),
         ..Terms::default()
     };
-    let lonely = service(cluster.client("127.0.0.1:1"), terms);
+    let lonely = service(cluster.client("127.0.0.1:1"), terms, Admission::Anybody);
     assert_eq!(get(&lonely, "/healthz").await.status, StatusCode::OK);
     get(&lonely, "/readyz").await.problem(503, "TIMEOUT");
 }

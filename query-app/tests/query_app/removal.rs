@@ -3,9 +3,9 @@
 use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use bytes::Bytes;
+use query_app::api::{Admission, service};
 use query_app::question::Terms;
 use query_app::question::upkeep::DeleteQuestion;
-use query_app::serve::service;
 use sensor_model::{Pattern, TimeRange, Timestamp, Token};
 use store_wire::message::{
     ErrorCode, Intent, Member, Overdue, Request, Response, RetentionRequest, RetentionRule,
@@ -297,7 +297,11 @@ async fn rules_are_shown_previewed_set_and_cleared() {
 async fn readings_are_deleted_over_http() {
     let cluster = Cluster::new();
     let store = cluster.store(leader());
-    let app = service(cluster.client(store.address()), Terms::default());
+    let app = service(
+        cluster.client(store.address()),
+        Terms::default(),
+        Admission::Anybody,
+    );
     let call = async |query: &str| {
         let uri = format!("/api/v1/readings?{query}");
         let request = HttpRequest::delete(uri).body(Body::empty()).unwrap();

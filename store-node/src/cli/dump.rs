@@ -192,6 +192,14 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
                 writeln!(out, "    {} for {} ns", rule.pattern.as_str(), rule.keep)
             })
         }
+        Ok(Command::Describe { path, change, .. }) => {
+            let attributes = change.attributes.len();
+            write!(out, "describe {path} by {attributes} attributes")?;
+            match change.unit {
+                Some(unit) => writeln!(out, " and unit {:?}", unit.as_str()),
+                None => writeln!(out),
+            }
+        }
         Ok(Command::ClaimNode { id, incarnation }) => match incarnation {
             Some(folder) => writeln!(out, "claim node {id} for folder {folder}"),
             None => writeln!(out, "expect node {id}"),

@@ -183,6 +183,7 @@ mod tests {
                 ..Options::default()
             },
             tail_cache_bytes: 0,
+            keep_bytes: 0,
             reserve_bytes: 0,
             on_fatal: OnFatal::new(|line| panic!("{line}")),
         };

@@ -1,7 +1,7 @@
 //! Commands read back, refused, and at their limits.
 
 use proptest::prelude::*;
-use sensor_model::{Kind, SeriesId, SeriesPath, Timestamp};
+use sensor_model::{Kind, SeriesId, SeriesPath, Timestamp, Unit};
 use store_wire::batch::BatchBuilder;
 
 use super::*;
@@ -47,6 +47,18 @@ fn every_command_reads_back() {
         Command::parse(&payload).unwrap(),
         Command::OpenProducer { producer }
     );
+
+    let path = SeriesPath::new("plant/press-3/temperature").unwrap();
+    let change = DescriptionChange {
+        unit: Some(Unit::new("Cel").unwrap()),
+        attributes: [("line".to_owned(), None)].into(),
+    };
+    for kind in [None, Some(Kind::F64)] {
+        let payload = describe(&path, kind, &change);
+        let (path, change) = (path.clone(), change.clone());
+        let expected = Command::Describe { path, kind, change };
+        assert_eq!(Command::parse(&payload).unwrap(), expected);
+    }
 
     for incarnation in [None, Some(Uuid::from_u128(7))] {
         let payload = claim_node(4, incarnation);

@@ -116,6 +116,10 @@ pub struct Settings {
     /// members get a snapshot [default: 1GiB]
     #[arg(long, env = "TIDEMARK_LOG_MAX", value_name = "SIZE")]
     pub log_max: Option<Setting>,
+    /// Bytes of the log that stay behind what is sealed, for subscribers of live data who were away for
+    /// a while [default: 64MiB]
+    #[arg(long, env = "TIDEMARK_LOG_KEEP", value_name = "SIZE")]
+    pub log_keep: Option<Setting>,
     /// Bytes of writes that are sealed into segments at the latest [default: 64MiB]
     #[arg(long, env = "TIDEMARK_SEAL_BYTES", value_name = "SIZE")]
     pub seal_bytes: Option<Setting>,
@@ -170,6 +174,7 @@ impl Settings {
             disk_reserve: self.disk_reserve.or(file.disk_reserve),
             segment_max: self.segment_max.or(file.segment_max),
             log_max: self.log_max.or(file.log_max),
+            log_keep: self.log_keep.or(file.log_keep),
             seal_bytes: self.seal_bytes.or(file.seal_bytes),
             seal_after: self.seal_after.or(file.seal_after),
             segment_cache: self.segment_cache.or(file.segment_cache),

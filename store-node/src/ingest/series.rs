@@ -1,7 +1,7 @@
 //! Opens series for a producer or a writer: permission first, then the registry, then the log.
 
 use sensor_model::reserved::{self, RESERVED_ROOT};
-use sensor_model::{SeriesDescription, SeriesId};
+use sensor_model::{SeriesDescription, SeriesId, SeriesPath};
 use store_wire::identity::PeerIdentity;
 use store_wire::message::{ErrorCode, WireError};
 
@@ -35,7 +35,7 @@ pub(crate) async fn open(
     let mut results: Vec<Option<Result<SeriesId, Refusal>>> = {
         let state = read(&context.state);
         let settle = |series: &SeriesDescription| {
-            if let Some(refusal) = forbidden(peer, series) {
+            if let Some(refusal) = forbidden(peer, &series.path) {
                 return Some(Err(refusal));
             }
             state.registry().settled(series).map(Ok)
@@ -76,16 +76,23 @@ async fn through_log(
     }
 }
 
-fn forbidden(peer: &PeerIdentity, series: &SeriesDescription) -> Option<Refusal> {
-    let path = &series.path;
+/// Why `peer` may not write the series at `path`; `None` if it may.
+pub(crate) fn forbidden(peer: &PeerIdentity, path: &SeriesPath) -> Option<Refusal> {
     (!peer.may_write(path)).then(|| Refusal {
         code: ErrorCode::Forbidden,
-        message: if reserved::is_reserved(path) {
+        message: if reserved::is_of_api_token(path) {
+            format!(
+                "{} may not write {path}: tokens of the HTTP API are for operators who may write it",
+                peer.id()
+            )
+        } else if reserved::is_reserved(path) {
             format!(
                 "{peer} may not write series {path}: below {RESERVED_ROOT}/ agents write about \
                  themselves alone",
                 peer = peer.id()
             )
+        } else if peer.scope.as_ref().is_some_and(|scope| !scope.may_write(path)) {
+            format!("series {path} may not be written with this token: no pattern of it covers that")
         } else {
             format!(
                 "{} may not write series {path}: issue an identity with --write that covers it",
@@ -100,6 +107,7 @@ impl From<SeriesRefusal> for Refusal {
         let code = match refusal {
             SeriesRefusal::KindMismatch { .. } => ErrorCode::KindMismatch,
             SeriesRefusal::BadDescription { .. } => ErrorCode::BadRequest,
+            SeriesRefusal::Absent { .. } => ErrorCode::NotFound,
         };
         Self {
             code,

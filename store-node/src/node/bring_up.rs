@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     fair_share::FairShare,
     http::Page,
+    query::SUBSCRIBERS_MAX,
     raft::{
         consensus::{Consensus, Parts},
         formation::{Formation, FormationError},
@@ -36,6 +37,7 @@ use crate::{
     scan::Memory,
     scrub::Pace,
     state::State,
+    turnstile::Turnstile,
     upkeep::Policy,
 };
 
@@ -145,6 +147,7 @@ impl BringUp {
             archive,
             read_memory: Memory::new(self.config.read_memory_bytes),
             streams: Arc::default(),
+            subscribers: Turnstile::new("subscribers", SUBSCRIBERS_MAX),
             config: self.config,
             clock: self.clock,
         })));
@@ -170,6 +173,7 @@ impl BringUp {
                 ..Options::default()
             },
             tail_cache_bytes: self.config.tail_cache_bytes,
+            keep_bytes: self.config.log_keep_bytes,
             reserve_bytes: self.config.reserve_bytes,
             on_fatal: self.on_fatal.clone(),
         };

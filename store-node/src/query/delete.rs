@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use sensor_model::{Pattern, SeriesPath, TimeRange, Token};
-use store_wire::identity::{PeerIdentity, Permissions};
+use store_wire::identity::PeerIdentity;
 use store_wire::message::{ErrorCode, Intent, Response, WireError};
 use tokio::time::Instant;
 use tracing::info;
@@ -48,8 +48,8 @@ pub(super) async fn delete(
     let asked = Asked {
         pattern,
         range,
-        permissions: peer.permissions.clone(),
-        name: format!("{}/{}", peer.role, peer.name),
+        name: peer.id(),
+        peer: peer.clone(),
         deadline,
     };
     if intent == Intent::Preview {
@@ -62,8 +62,9 @@ pub(super) async fn delete(
 struct Asked {
     pattern: Pattern,
     range: TimeRange,
-    permissions: Permissions,
     /// Who asks.
+    peer: PeerIdentity,
+    /// Their name.
     name: String,
     deadline: Instant,
 }
@@ -94,7 +95,7 @@ impl Asked {
 
     fn count(&self, context: &Context) -> Result<Response, WireError> {
         self.check(context)?;
-        let visible = |path: &SeriesPath| self.permissions.may_write(path);
+        let visible = |path: &SeriesPath| self.peer.may_delete(path);
         let counted = tally(
             reads::source(context),
             &self.pattern,
@@ -113,19 +114,24 @@ impl Asked {
     /// identity may write whatever comes.
     fn check(&self, context: &Context) -> Result<Option<u64>, WireError> {
         let forbidden = |what: &dyn std::fmt::Display| {
-            let message = format!(
-                "{} may not write {what}, and so delete nothing of it: issue an identity with --write \
-                 that covers it, or choose a narrower pattern",
-                self.name
-            );
+            let message = match self.peer.scope {
+                Some(_) => format!(
+                    "this token may not delete of {what}: choose a narrower pattern, or another token"
+                ),
+                None => format!(
+                    "{} may not write {what}, and so delete nothing of it: issue an identity with \
+                     --write that covers it, or choose a narrower pattern",
+                    self.name
+                ),
+            };
             WireError::new(ErrorCode::Forbidden, message)
         };
         if let Ok(path) = SeriesPath::new(self.pattern.as_str())
-            && !self.permissions.may_write(&path)
+            && !self.peer.may_delete(&path)
         {
             return Err(forbidden(&format_args!("series {path}")));
         }
-        if self.permissions.write.is_empty() {
+        if self.peer.permissions.write.is_empty() {
             return Err(forbidden(&"any series"));
         }
         let known = read(&context.state).registry().len() as u64;
@@ -134,9 +140,7 @@ impl Asked {
         let limits = self.limits(context);
         let mut look = |series: Vec<crate::scan::Matched>| {
             let mut paths = series.iter().map(|(_, series)| &series.path);
-            protected = paths
-                .find(|path| !self.permissions.may_write(path))
-                .cloned();
+            protected = paths.find(|path| !self.peer.may_delete(path)).cloned();
             match protected {
                 Some(_) => Err(ScanError::Closed),
                 None => Ok(()),
@@ -153,11 +157,11 @@ impl Asked {
             Err(error) => return Err(reads::wire_error(&error)),
         }
         match protected {
-            Some(path) if self.permissions.may_read(&path) => {
+            Some(path) if self.peer.may_read(&path) => {
                 Err(forbidden(&format_args!("series {path}")))
             }
             Some(_) => Err(forbidden(&"every series that matches")),
-            None if self.permissions.write.contains(&Pattern::everything()) => Ok(None),
+            None if self.peer.may_delete_everything() => Ok(None),
             None => Ok(Some(known)),
         }
     }

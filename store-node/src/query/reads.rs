@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use metrics::counter;
-use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value};
+use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value, reserved};
 use store_wire::columns::encode_columns;
 use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
@@ -27,7 +27,7 @@ use super::{DECODED_BYTES_MAX, GROUPS_BYTES_MAX, ROWS_MAX, Unanswered, freshness
 /// Parts that wait for the stream: enough that scanning and sending overlap.
 const PARTS_MAX: usize = 4;
 /// Most bytes of descriptions and readings a frame, about: well within a frame's head.
-const LIST_BYTES_MAX: usize = 96 * 1024;
+pub(super) const LIST_BYTES_MAX: usize = 96 * 1024;
 /// What one item of a list takes at most beside its texts, as CBOR with named fields.
 const ITEM_BYTES: usize = 192;
 
@@ -42,7 +42,7 @@ pub(super) enum Read {
 }
 
 impl Read {
-    fn patterns(&self) -> &[Pattern] {
+    pub(super) fn patterns(&self) -> &[Pattern] {
         match self {
             Self::Range(question, _) => &question.patterns,
             Self::Last(pattern) | Self::Series(pattern) => slice::from_ref(pattern),
@@ -55,17 +55,23 @@ type Frame = (Response, Bytes);
 
 /// Refuses a path that the peer may not read. What a wildcard matches beyond its rights is left out
 /// without a word.
-pub(super) fn check_permission(read: &Read, peer: &PeerIdentity) -> Result<(), WireError> {
-    for pattern in read.patterns() {
+pub(super) fn check_permission(patterns: &[Pattern], peer: &PeerIdentity) -> Result<(), WireError> {
+    for pattern in patterns {
         match SeriesPath::new(pattern.as_str()) {
             Ok(path) if !peer.may_read(&path) => {
                 let (role, name) = (peer.role, &peer.name);
-                return Err(WireError::new(
-                    ErrorCode::Forbidden,
-                    format!(
+                let message = match &peer.scope {
+                    None if reserved::is_of_api_token(&path) => format!(
+                        "{role}/{name} may not read {path}: tokens of the HTTP API are for operators"
+                    ),
+                    Some(_) => format!(
+                        "series {path} may not be read with this token: no pattern of it covers that"
+                    ),
+                    None => format!(
                         "{role}/{name} may not read series {path}: issue an identity with --read that covers it"
                     ),
-                ));
+                };
+                return Err(WireError::new(ErrorCode::Forbidden, message));
             }
             _ => {}
         }
@@ -94,9 +100,9 @@ pub(super) async fn answer(
     let permit = Arc::new(permit);
     let scan = {
         let permit = Arc::clone(&permit);
-        let (context, permissions) = (Arc::clone(context), peer.permissions.clone());
+        let (context, peer) = (Arc::clone(context), peer.clone());
         tokio::task::spawn_blocking(move || {
-            let visible = |path: &SeriesPath| permissions.may_read(path);
+            let visible = |path: &SeriesPath| peer.may_read(path);
             let limits = Limits {
                 stop,
                 ..limits(&context, deadline)
@@ -151,7 +157,8 @@ fn find(
     match read {
         Read::Range(question, bounds) => {
             limits.narrow(bounds);
-            let mut sink = |part| send(frame_of(part));
+            let shard = context.replica.shard();
+            let mut sink = |part| send(frame_of(part, shard));
             return scan::range(source, question, visible, &limits, &mut sink);
         }
         Read::Last(pattern) => {
@@ -219,11 +226,12 @@ pub(super) async fn blocking<T: Send + 'static>(
     looked.map_err(|panic| unexpected(&format!("a look ended: {panic}")))
 }
 
-fn frame_of(part: Part) -> Frame {
+fn frame_of(part: Part, shard: u32) -> Frame {
     match part {
-        Part::Series(series) => {
+        Part::Series { series, seen } => {
             let series = SeriesDescription::clone(&series);
-            (Response::SeriesHead { series }, Bytes::new())
+            let seen = seen.map(|index| Token { shard, index });
+            (Response::SeriesHead { series, seen }, Bytes::new())
         }
         Part::Group { key, series } => (Response::GroupHead { key, series }, Bytes::new()),
         Part::Rows(columns) => {
@@ -261,7 +269,7 @@ fn in_lists<T>(
     send(list).map_err(|Closed| ScanError::Closed)
 }
 
-fn series_bytes(series: &SeriesDescription) -> usize {
+pub(super) fn series_bytes(series: &SeriesDescription) -> usize {
     const ATTRIBUTE_BYTES: usize = 6;
     let attributes = series.attributes.iter();
     let attributes: usize = attributes

@@ -114,8 +114,13 @@ impl Consensus {
             .map_err(|error| refused(error.to_string()))?;
         let (applied_sender, applied) = watch::channel(None);
         let archive = parts.archive;
-        let machine = StateMachine::new(parts.log.machine, Arc::clone(&archive), applied_sender);
         let store = parts.log.store;
+        let machine = StateMachine::new(
+            parts.log.machine,
+            Arc::clone(&archive),
+            applied_sender,
+            store.jumps(),
+        );
         let id = charter.node;
         let (network, space) = (parts.network.clone(), parts.log.space.clone());
         let rate = parts.transfer_rate;
@@ -274,8 +279,8 @@ fn config(cluster: &str) -> Config {
     Config {
         cluster_name: cluster.to_owned(),
         heartbeat_interval: 100,
-        election_timeout_min: 300,
-        election_timeout_max: 600,
+        election_timeout_min: 400,
+        election_timeout_max: 700,
         // A node that was away does not depose a leader that the others hear.
         enable_pre_vote: Some(true),
         // A leader that has lost its quorum falls silent from time to time, so that those who hear it can

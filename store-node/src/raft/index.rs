@@ -22,6 +22,8 @@ const UNWRITTEN: Location = Location {
 ///
 /// - Entries are contiguous: `first..first + locations.len()`.
 /// - `tail` holds the last `tail.len()` of them, and at least every one that is not written yet.
+/// - `kept` are the locations of the entries right before `first`, which consensus has purged and whose
+///   bytes are held on the disk for those who follow the log from afar.
 /// - `leaders` covers exactly the entries held, in order; no two neighbours are equal.
 #[derive(Debug, Default)]
 pub(super) struct LogIndex {
@@ -34,6 +36,9 @@ pub(super) struct LogIndex {
     tail: VecDeque<Entry>,
     tail_bytes: usize,
     tail_bytes_max: usize,
+    kept: VecDeque<Location>,
+    kept_bytes: u64,
+    kept_bytes_max: u64,
 }
 
 /// Where an entry is to be had.
@@ -56,12 +61,30 @@ pub(super) struct Gap {
 }
 
 impl LogIndex {
-    /// An empty log that keeps up to `tail_bytes_max` bytes of newest entries in memory.
-    pub(super) fn new(tail_bytes_max: usize) -> Self {
+    /// An empty log that keeps up to `tail_bytes_max` bytes of newest entries in memory, and up to
+    /// `kept_bytes_max` of purged ones on the disk.
+    pub(super) fn new(tail_bytes_max: usize, kept_bytes_max: u64) -> Self {
         Self {
             tail_bytes_max,
+            kept_bytes_max,
             ..Self::default()
         }
+    }
+
+    /// Bytes of purged entries that are kept on the disk.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        self.kept_bytes
+    }
+
+    /// Lets go of all purged entries.
+    pub(super) fn forget_kept(&mut self) {
+        self.kept.clear();
+        self.kept_bytes = 0;
+    }
+
+    /// The index of the first entry that is held or kept, or would be.
+    pub(super) fn first_kept(&self) -> u64 {
+        self.first - self.kept.len() as u64
     }
 
     /// The position of the last entry, or what was purged if there is none.
@@ -166,13 +189,31 @@ impl LogIndex {
         if self.purged.is_some_and(|purged| purged.index >= upto.index) {
             return;
         }
+        // Where another log took the place of this one, what was before is of another branch perhaps.
+        let is_of_this_log = self.id(upto.index) == Some(*upto);
         self.purged = Some(*upto);
         let next = upto.index + 1;
         let gone = next.saturating_sub(self.first);
         let gone = usize::try_from(gone)
             .unwrap_or(usize::MAX)
             .min(self.locations.len());
-        self.locations.drain(..gone);
+        if !is_of_this_log {
+            self.forget_kept();
+        }
+        for location in self.locations.drain(..gone) {
+            if is_of_this_log && location != UNWRITTEN {
+                self.kept.push_back(location);
+                self.kept_bytes += kept_bytes(location);
+            } else {
+                self.kept.clear();
+                self.kept_bytes = 0;
+            }
+        }
+        while self.kept_bytes > self.kept_bytes_max
+            && let Some(location) = self.kept.pop_front()
+        {
+            self.kept_bytes -= kept_bytes(location);
+        }
         while self.tail.len() > self.locations.len() {
             self.pop_tail();
         }
@@ -216,10 +257,12 @@ impl LogIndex {
                 .sum::<u64>()
     }
 
-    /// The log segment of the first entry held; later than any if it is not written, or there is none.
+    /// The log segment of the first entry held or kept; later than any if it is not written, or there is
+    /// none.
     pub(super) fn first_segment(&self) -> u64 {
-        self.locations
-            .front()
+        let mut locations = self.kept.iter().chain(&self.locations);
+        locations
+            .next()
             .map_or(UNWRITTEN.segment, |location| location.segment)
     }
 
@@ -234,6 +277,19 @@ impl LogIndex {
         let at = usize::try_from(index - self.first).ok()?;
         let location = *self.locations.get(at)?;
         Some(Found::Written { id, location })
+    }
+
+    /// Where the entry at `index` is to be had, if it is part of the log or was and is kept: its record,
+    /// or itself.
+    pub(super) fn find_kept(&self, index: u64) -> Option<Result<Entry, Location>> {
+        if let Some(before) = self.first.checked_sub(index).filter(|before| *before > 0) {
+            let at = self.kept.len().checked_sub(usize::try_from(before).ok()?)?;
+            return self.kept.get(at).copied().map(Err);
+        }
+        Some(match self.find(index)? {
+            Found::Cached(entry) => Ok(entry),
+            Found::Written { location, .. } => Err(location),
+        })
     }
 
     /// The last position of each leader's entries within `from..=to`.
@@ -280,6 +336,12 @@ fn cached_bytes(entry: &Entry) -> usize {
     content_bytes(&entry.payload) + size_of::<Entry>()
 }
 
+/// What a kept entry costs: its record, and about what is held of it in memory.
+const fn kept_bytes(location: Location) -> u64 {
+    const HELD_BYTES: u64 = 64;
+    location.len as u64 + HELD_BYTES
+}
+
 /// Bytes of an entry's content, as far as bounds are concerned.
 pub(super) fn content_bytes(content: &Content) -> usize {
     match content {
@@ -317,7 +379,7 @@ mod tests {
 
     #[test]
     fn an_unwritten_entry_stays_in_memory_whatever_the_bound() {
-        let mut index = LogIndex::new(0);
+        let mut index = LogIndex::new(0, 0);
         for i in 0..10 {
             index.push(&entry(1, i)).expect("in order");
         }
@@ -338,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_location_is_not_given_to_the_entry_that_replaced_its_own() {
-        let mut index = LogIndex::new(0);
+        let mut index = LogIndex::new(0, 0);
         index.push(&entry(1, 0)).expect("in order");
         index.push(&entry(1, 1)).expect("in order");
         index.truncate_after(Some(&entry(1, 0).log_id));
@@ -350,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_refused() {
-        let mut index = LogIndex::new(0);
+        let mut index = LogIndex::new(0, 0);
         index
             .push(&entry(1, 3))
             .expect("an empty log begins anywhere");
@@ -359,6 +421,24 @@ mod tests {
             found: 5,
         };
         assert_eq!(index.push(&entry(1, 5)), Err(gap));
+    }
+
+    #[test]
+    fn nothing_is_kept_where_another_log_takes_the_place_of_this_one() {
+        let mut index = LogIndex::new(0, 1 << 20);
+        let entries: Vec<Entry> = (0..6).map(|i| entry(1, i)).collect();
+        let ids: Vec<LogId> = entries.iter().map(|entry| entry.log_id).collect();
+        for entry in &entries {
+            index.push(entry).expect("in order");
+        }
+        index.written(&ids, &(0..6).map(place).collect::<Vec<_>>());
+        index.purge(&ids[2]);
+        assert_eq!((index.first_kept(), index.kept_bytes()), (0, 3 * 196));
+        assert_eq!(index.first_segment(), 1);
+        // A snapshot of another leader's branch: entries 3 to 5 were never committed.
+        index.purge(&entry(2, 4).log_id);
+        assert_eq!((index.first_kept(), index.kept_bytes()), (5, 0));
+        assert!(index.find_kept(4).is_none());
     }
 
     #[derive(Debug, Clone)]
@@ -381,8 +461,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_index_agrees_with_a_plain_list(steps in prop::collection::vec(step(), 1..40)) {
-            let mut index = LogIndex::new(500);
+            let mut index = LogIndex::new(500, 700);
             let mut model: Vec<Entry> = Vec::new();
+            // Purged, and written when they were.
+            let mut purged: Vec<u64> = Vec::new();
             let (mut first, mut term, mut written) = (0u64, 1u64, 0u64);
             for step in steps {
                 let end = first + model.len() as u64;
@@ -410,10 +492,24 @@ mod tests {
                     Step::Purge(upto) if upto >= first && upto < end => {
                         let gone = usize::try_from(upto - first).expect("small") + 1;
                         index.purge(&model[gone - 1].log_id);
-                        model.drain(..gone);
+                        for entry in model.drain(..gone) {
+                            if entry.log_id.index < written {
+                                purged.push(entry.log_id.index);
+                            } else {
+                                purged.clear();
+                            }
+                        }
+                        // As many as fit, with 64 bytes for each beside its record.
+                        purged.drain(..purged.len().saturating_sub(700 / (132 + 64)));
                         first = upto + 1;
                     }
                     Step::TruncateAfter(_) | Step::Purge(_) => {}
+                }
+                prop_assert_eq!(index.first_kept(), first - purged.len() as u64);
+                for at in 0..first {
+                    let kept = purged.contains(&at).then(|| place(at));
+                    let found = index.find_kept(at).map(|found| found.expect_err("not in memory"));
+                    prop_assert_eq!(found, kept);
                 }
                 for at in 0..=first + model.len() as u64 {
                     prop_assert_eq!(index.is_written(at), at < first.max(written));

@@ -11,9 +11,11 @@
 //! - A truncation is a record as well, and needs no sync of its own: if it is lost, the entries it
 //!   took back are uncommitted still, and are taken back again.
 //! - Purged entries leave the index at once, and the disk a log segment at a time: `log_store/purge.rs`.
+//! - Subscribers follow the log, also a little behind what was purged: `log_store/following.rs`.
 //! - Queries read chunks back, jobs wait until what they write about is synced: `log_store/payloads.rs`.
 //! - After a failed write or sync this node must not go on: [`OnFatal`] is told, once and clearly.
 
+pub mod following;
 mod payloads;
 mod purge;
 
@@ -23,7 +25,7 @@ use std::{
     ops::{Bound, RangeBounds, RangeInclusive},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -39,7 +41,7 @@ use tokio::sync::oneshot;
 use super::{
     index::{Found, LogIndex, content_bytes},
     record::{self, HEADER_BYTES, Record},
-    space::Space,
+    space::{Room, Space},
     types::{Entry, LogId, OnFatal, Types, Vote},
 };
 
@@ -64,6 +66,9 @@ struct Shared {
     writer: GroupWriter,
     space: Space,
     on_fatal: OnFatal,
+    /// Entries up to this index were not applied one by one: a manifest of the leader was taken over,
+    /// and what the log has before it may be of another branch.
+    jumped: Arc<AtomicU64>,
 }
 
 impl LogStore {
@@ -83,6 +88,7 @@ impl LogStore {
             writer,
             space,
             on_fatal,
+            jumped: Arc::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -329,7 +335,13 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        self.index().purge(&upto);
+        {
+            let mut index = self.index();
+            index.purge(&upto);
+            if self.shared.space.room() != Room::Plenty {
+                index.forget_kept();
+            }
+        }
         self.submit_purge(&upto);
         Ok(())
     }

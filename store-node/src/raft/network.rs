@@ -241,7 +241,7 @@ impl Client {
         question: ToPeer,
         option: &RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        let answer = self.ask(&question, option.soft_ttl()).await;
+        let answer = self.ask(&question, option.hard_ttl()).await;
         match answer.map_err(AskError::into_rpc)? {
             FromPeer::Voted {
                 vote,

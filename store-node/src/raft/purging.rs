@@ -66,7 +66,8 @@ impl Purging {
             return;
         }
         let shared = &self.replica.shared;
-        let bytes = shared.store.bytes();
+        let store = &shared.store;
+        let bytes = store.bytes().saturating_sub(store.kept_bytes());
         let is_large = bytes > self.log_bytes_max;
         let Some(through) = through(position, is_large, &self.needs()) else {
             return;

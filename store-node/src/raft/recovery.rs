@@ -35,6 +35,7 @@ use segment_log::{
 use tracing::info;
 
 use super::{
+    index::LogIndex,
     log_store::LogStore,
     position::Place,
     record::{self, Record, RecordError},
@@ -61,6 +62,8 @@ pub struct OpenLog {
     pub options: Options,
     /// Bytes of newest entries kept in memory.
     pub tail_cache_bytes: usize,
+    /// Bytes of purged entries kept for those who follow the log.
+    pub keep_bytes: u64,
     /// Bytes of the disk that stay free.
     pub reserve_bytes: u64,
     /// Told when the log fails.
@@ -97,7 +100,7 @@ pub fn open(
     let mut replay = Replay::new(
         log.shard,
         base,
-        log.tail_cache_bytes,
+        LogIndex::new(log.tail_cache_bytes, log.keep_bytes),
         Arc::clone(state),
         Applying::Committed,
     );
@@ -160,7 +163,7 @@ pub fn inspect(
 ) -> Result<Recovery, OpenLogError> {
     let unused = Arc::new(RwLock::new(State::new()));
     let base = place(shard, base)?;
-    let mut replay = Replay::new(shard, base, 0, unused, Applying::Nothing);
+    let mut replay = Replay::new(shard, base, LogIndex::new(0, 0), unused, Applying::Nothing);
     let recovery = segment_log::verify(disk, dir, &mut |location, bytes| {
         let record = record::decode(shard, &Bytes::copy_from_slice(bytes))?;
         see(location, &record);

@@ -305,6 +305,16 @@ impl Replica {
         }
     }
 
+    /// Tells of every index that is applied here.
+    pub fn applied_changes(&self) -> watch::Receiver<Option<u64>> {
+        self.shared.applied.clone()
+    }
+
+    /// The log, to be followed.
+    pub fn log(&self) -> &LogStore {
+        &self.shared.store
+    }
+
     /// How long ago this replica was certainly as fresh as the leader; `None` if it never was since
     /// it started. Measured on this node's own monotonic clock alone.
     pub fn age(&self) -> Option<Duration> {

@@ -10,7 +10,10 @@
 
 use std::{
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Stream, TryStreamExt};
@@ -114,20 +117,24 @@ pub struct StateMachine {
     machine: Machine,
     archive: Arc<Archive>,
     applied: watch::Sender<Option<u64>>,
+    jumped: Arc<AtomicU64>,
 }
 
 impl StateMachine {
-    /// Goes on where opening the log left `machine`; tells `applied` of every index from then on.
+    /// Goes on where opening the log left `machine`; tells `applied` of every index from then on, and
+    /// before that `jumped` of one that was got to without applying what is before it.
     pub fn new(
         machine: Machine,
         archive: Arc<Archive>,
         applied: watch::Sender<Option<u64>>,
+        jumped: Arc<AtomicU64>,
     ) -> Self {
         applied.send_replace(machine.applied().map(|id| id.index));
         Self {
             machine,
             archive,
             applied,
+            jumped,
         }
     }
 }
@@ -178,6 +185,9 @@ impl RaftStateMachine<Types> for StateMachine {
             .map_err(io::Error::other)??;
         self.machine.applied = meta.last_log_id;
         self.machine.members = meta.last_membership.clone();
+        if let Some(last) = meta.last_log_id {
+            self.jumped.store(last.index, Ordering::Release);
+        }
         self.applied
             .send_replace(meta.last_log_id.map(|id| id.index));
         Ok(())
@@ -223,6 +233,7 @@ mod tests {
     use super::*;
     use crate::archive::ArchiveOptions;
     use crate::raft::types::{LeaderId, Members};
+    use crate::state::voids::Voids;
 
     const SHARD: u32 = 3;
 
@@ -257,6 +268,7 @@ mod tests {
             nodes: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
+            voids: Some(Voids::default()),
             segments: Vec::new(),
         }
     }
@@ -276,7 +288,8 @@ mod tests {
             .map(|manifest| Place::of(SHARD, &manifest.position).expect("it was just made"));
         let (sender, applied) = watch::channel(None);
         let machine = Machine::new(SHARD, state, base);
-        (StateMachine::new(machine, archive, sender), applied)
+        let machine = StateMachine::new(machine, archive, sender, Arc::default());
+        (machine, applied)
     }
 
     #[tokio::test]

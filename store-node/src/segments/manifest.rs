@@ -13,6 +13,7 @@ use sensor_model::{Pattern, Reading, SeriesDescription, TimeRange};
 use serde::{Deserialize, Serialize};
 
 use crate::state::nodes::NodeRecord;
+use crate::state::voids::Voids;
 
 /// What stands at the beginning of every manifest.
 const MAGIC: [u8; 8] = *b"TIDEMANI";
@@ -155,6 +156,9 @@ pub struct Manifest {
     pub tombstones: Vec<Tombstone>,
     /// In the order in which they were set.
     pub retention: Vec<RetentionRule>,
+    /// Which entries with batches came to nothing; older manifests do not say.
+    #[serde(default)]
+    pub voids: Option<Voids>,
     /// Ordered by window, then by order.
     pub segments: Vec<SegmentEntry>,
 }

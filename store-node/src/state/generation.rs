@@ -6,6 +6,7 @@ use sensor_model::{Reading, SeriesDescription, SeriesId};
 
 use super::chunks::Unsealed;
 use super::nodes::NodeRecord;
+use super::voids::Voids;
 use crate::command::Seal;
 use crate::segments::manifest::{
     Position, ProducerRecord, RetentionRule, SegmentEntry, SegmentId, SeriesRecord, Tombstone,
@@ -44,6 +45,8 @@ pub struct Checkpoint {
     pub tombstones: Vec<Tombstone>,
     /// In force there.
     pub retention: Vec<RetentionRule>,
+    /// Known there.
+    pub voids: Voids,
 }
 
 /// What is known of a series' readings.

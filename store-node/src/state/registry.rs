@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use sensor_model::{Kind, Pattern, SeriesDescription, SeriesId, SeriesPath};
+use sensor_model::{
+    DescriptionChange, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath, UnitError,
+};
 
 /// Every series, by id and by path.
 ///
@@ -18,7 +20,7 @@ pub struct Registry {
     by_path: BTreeMap<SeriesPath, SeriesId>,
 }
 
-/// Why a series was not opened.
+/// Why a series was not opened or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SeriesRefusal {
     /// The path is taken by a series of another kind.
@@ -32,6 +34,12 @@ pub enum SeriesRefusal {
         existing: Kind,
         /// The kind that was asked for.
         offered: Kind,
+    },
+    /// There is no such series, and no kind was named to open it with.
+    #[error("series {path} does not exist: name its kind to open it")]
+    Absent {
+        /// The path.
+        path: SeriesPath,
     },
     /// An attribute breaks a bound.
     #[error("series {path}: {reason}")]
@@ -100,10 +108,7 @@ impl Registry {
     /// [`SeriesRefusal`]; nothing is changed.
     pub fn open(&mut self, wanted: SeriesDescription) -> Result<SeriesId, SeriesRefusal> {
         if let Err(error) = wanted.check() {
-            return Err(SeriesRefusal::BadDescription {
-                path: wanted.path,
-                reason: error.to_string(),
-            });
+            return Err(bad(wanted.path, &error));
         }
         let Some(id) = self.find(&wanted.path) else {
             let id = SeriesId(self.series.len() as u64);
@@ -124,6 +129,44 @@ impl Registry {
             *known = Arc::new(filled);
         }
         Ok(id)
+    }
+
+    /// Changes what the series at `path` is, which is opened with `kind` if it does not exist. Gives what
+    /// it is then, and whether it is new.
+    ///
+    /// # Errors
+    /// [`SeriesRefusal`]; nothing is changed.
+    pub fn describe(
+        &mut self,
+        path: SeriesPath,
+        kind: Option<Kind>,
+        change: &DescriptionChange,
+    ) -> Result<(Arc<SeriesDescription>, bool), SeriesRefusal> {
+        let known = self
+            .find(&path)
+            .and_then(|id| self.series.get_mut(position(id)?));
+        let Some(known) = known else {
+            let Some(kind) = kind else {
+                return Err(SeriesRefusal::Absent { path });
+            };
+            let described = change.applied_to(&SeriesDescription::new(path.clone(), kind));
+            let described = described.map_err(|error| bad(path, &error))?;
+            let id = self.open(described)?;
+            let opened = self.description(id).cloned();
+            return Ok((opened.expect("it was just opened"), true));
+        };
+        if let Some(offered) = kind.filter(|kind| *kind != known.kind) {
+            return Err(SeriesRefusal::KindMismatch {
+                existing: known.kind,
+                offered,
+                path,
+            });
+        }
+        let changed = change
+            .applied_to(known)
+            .map_err(|error| bad(path, &error))?;
+        *known = Arc::new(changed);
+        Ok((Arc::clone(known), false))
     }
 
     /// The series that match `pattern` among at most `paths_max` paths, those after `after`.
@@ -165,6 +208,11 @@ impl Registry {
         }
         page
     }
+}
+
+fn bad(path: SeriesPath, error: &UnitError) -> SeriesRefusal {
+    let reason = error.to_string();
+    SeriesRefusal::BadDescription { path, reason }
 }
 
 /// The one path that `pattern` matches, if it has no wildcard.
@@ -257,6 +305,33 @@ mod tests {
         registry.open(with_unit("K")).unwrap();
         let known = registry.description(SeriesId(0)).unwrap();
         assert_eq!(known.unit.as_str(), "Cel");
+    }
+
+    #[test]
+    fn a_change_is_of_unit_and_attributes_and_never_of_path_or_kind() {
+        let mut registry = registry(&["a/b"]);
+        let path = |text: &str| SeriesPath::new(text).unwrap();
+        let change = DescriptionChange {
+            unit: Some(Unit::new("K").unwrap()),
+            attributes: [("line".to_owned(), Some("1".to_owned()))].into(),
+        };
+        let (series, is_new) = registry.describe(path("a/b"), None, &change).unwrap();
+        assert_eq!((series.unit.as_str(), is_new), ("K", false));
+        assert_eq!(registry.description(SeriesId(0)), Some(&series));
+        let refused = registry.describe(path("a/b"), Some(Kind::Text), &change);
+        assert!(matches!(refused, Err(SeriesRefusal::KindMismatch { .. })));
+        let refused = registry.describe(path("a/c"), None, &change);
+        assert!(matches!(refused, Err(SeriesRefusal::Absent { .. })));
+        assert_eq!(registry.len(), 1);
+        let (series, is_new) = registry
+            .describe(path("a/c"), Some(Kind::Text), &change)
+            .unwrap();
+        assert_eq!((series.kind, is_new), (Kind::Text, true));
+        assert_eq!(registry.find(&path("a/c")), Some(SeriesId(1)));
+        // What a producer declares afterwards changes nothing.
+        registry.open(self::series("a/b", Kind::F64)).unwrap();
+        let kept = registry.description(SeriesId(0)).unwrap();
+        assert_eq!((kept.unit.as_str(), kept.attributes.len()), ("K", 1));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::readings::SeriesReadings;
 use super::registry::Registry;
 use super::selection::{Selection, masks};
 use super::trail::Trail;
+use super::voids::Voids;
 use super::{Fresh, Outcome, State};
 use crate::command::Seal;
 use crate::segments::manifest::{
@@ -58,6 +59,10 @@ impl State {
             jobs_through: manifest.jobs_through,
             sealed_through: manifest.position.index,
             trail: Trail::begun_at(manifest.position.index),
+            voids: manifest
+                .voids
+                .clone()
+                .unwrap_or_else(|| Voids::unknown_through(manifest.position.index)),
             tombstones: manifest.tombstones.clone(),
             retention: manifest.retention.clone(),
             ..Self::default()
@@ -200,6 +205,7 @@ impl State {
             nodes: self.nodes.records().copied().collect(),
             tombstones: self.tombstones.clone(),
             retention: self.retention.clone(),
+            voids: self.voids.clone(),
         };
         let series = (0..).map(SeriesId).zip(&mut self.readings);
         let series = series.filter(|(_, readings)| !readings.unsealed.is_empty());

@@ -67,6 +67,11 @@ impl Trail {
         self.values.push_back(value);
     }
 
+    /// The last position that was applied.
+    pub const fn last(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
     /// The newest position with its digest.
     pub fn newest(&self) -> Option<(u64, u64)> {
         Some((self.next.checked_sub(1)?, *self.values.back()?))
@@ -148,6 +153,8 @@ fn summary(outcome: &Outcome) -> (u8, u64) {
         Outcome::Unforeseen { .. } => (13, 0),
         Outcome::RetentionSet => (14, 0),
         Outcome::Refused { .. } => (15, 0),
+        Outcome::Described { is_new, .. } => (16, u64::from(*is_new)),
+        Outcome::NotDescribed { .. } => (17, 0),
     }
 }
 

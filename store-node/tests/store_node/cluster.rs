@@ -1,6 +1,8 @@
 //! Whole nodes in one process, over real QUIC on loopback and disks in memory.
 
 #[cfg(test)]
+mod appends;
+#[cfg(test)]
 mod consistency;
 mod formation;
 mod http;
@@ -155,6 +157,7 @@ impl Cluster {
             segment_bytes_max: 1 << 20,
             tail_cache_bytes: 64 << 10,
             log_bytes_max: self.log_bytes_max,
+            log_keep_bytes: 0,
             ..Config::on_loopback(id, Path::new("/data"), &identity)
         };
         (self.adjust)(&mut config);

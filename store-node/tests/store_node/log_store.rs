@@ -56,6 +56,7 @@ fn open_into(
         shard: 0,
         options: options(),
         tail_cache_bytes: 0,
+        keep_bytes: 0,
         reserve_bytes: 0,
         on_fatal,
     };

@@ -106,7 +106,7 @@ pub(crate) fn answer(
     let mut answer = Answer::default();
     let mut sink = |part| {
         match part {
-            Part::Series(series) => {
+            Part::Series { series, .. } => {
                 let empty = Columns::empty(series.kind);
                 let head = Head::Series(series.path.clone());
                 answer.series.push((head, empty, Vec::new()));

@@ -202,7 +202,7 @@ pub(crate) fn refusal(output: &Output) -> Result<(i32, String)> {
     Ok((output.status.code().context("killed by a signal")?, stderr))
 }
 
-fn nanos(text: &str) -> Result<i64> {
+pub(crate) fn nanos(text: &str) -> Result<i64> {
     let zero = sensor_model::Timestamp::from_nanos(0);
     Ok(sensor_model::Timestamp::parse(text, zero)?.as_nanos())
 }

@@ -129,6 +129,7 @@ const fn is_last(response: &Response) -> bool {
             | Response::Written { .. }
             | Response::Status(_)
             | Response::Changed { .. }
+            | Response::Described { .. }
             | Response::Doomed { .. }
             | Response::Retention { .. }
             | Response::Overdue { .. }

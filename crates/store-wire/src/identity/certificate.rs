@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use sensor_model::{SeriesPath, Timestamp, reserved};
+use sensor_model::{Pattern, SeriesPath, Timestamp, reserved};
 use x509_parser::der_parser::oid::Oid;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
@@ -82,6 +82,8 @@ pub struct PeerIdentity {
     pub name: String,
     /// What it may do with which series.
     pub permissions: Permissions,
+    /// What it may do for whoever it acts for; `None` when it acts for itself.
+    pub scope: Option<Permissions>,
     /// The hosts it may be dialled under; empty when that does not matter.
     pub hosts: Vec<Host>,
     /// The first instant at which it is valid.
@@ -119,6 +121,7 @@ impl PeerIdentity {
             role,
             name,
             permissions,
+            scope: None,
             hosts: hosts(&names)?,
             not_before: at_second(validity.not_before.timestamp()),
             not_after: at_second(validity.not_after.timestamp()),
@@ -130,18 +133,54 @@ impl PeerIdentity {
         format!("{}/{}", self.role, self.name)
     }
 
+    /// The same identity acting for somebody who has no more than `scope`: it may do what both may.
+    #[must_use]
+    pub fn acting_within(&self, scope: Permissions) -> Self {
+        Self {
+            scope: Some(scope),
+            ..self.clone()
+        }
+    }
+
     /// Whether series of this path may be written. What Tidemark's programs write about themselves
     /// is for them alone, and needs no pattern.
     pub fn may_write(&self, path: &SeriesPath) -> bool {
+        if reserved::is_of_api_token(path) {
+            return self.may_keep_tokens() && self.permissions.may_write(path);
+        }
         if reserved::is_reserved(path) {
             return self.role == Role::Device && reserved::is_of_agent(path, &self.name);
         }
-        self.permissions.may_write(path)
+        self.may_delete(path)
     }
 
     /// Whether series of this path may be read.
     pub fn may_read(&self, path: &SeriesPath) -> bool {
-        self.permissions.may_read(path)
+        let is_kept = reserved::is_of_api_token(path) && !self.may_keep_tokens();
+        let scope = self.scope.as_ref();
+        !is_kept
+            && self.permissions.may_read(path)
+            && scope.is_none_or(|scope| scope.may_read(path))
+    }
+
+    /// Whether readings of this path may be deleted: as they may be written, and those that Tidemark's
+    /// programs write about themselves as well.
+    pub fn may_delete(&self, path: &SeriesPath) -> bool {
+        let is_kept = reserved::is_of_api_token(path) && !self.may_keep_tokens();
+        let scope = self.scope.as_ref();
+        !is_kept
+            && self.permissions.may_write(path)
+            && scope.is_none_or(|scope| scope.may_write(path))
+    }
+
+    /// Whether it may delete of every series there is, and of those to come.
+    pub fn may_delete_everything(&self) -> bool {
+        self.may_keep_tokens() && self.permissions.write.contains(&Pattern::everything())
+    }
+
+    /// Whether it may see and change who may use the HTTP API, as far as its patterns go.
+    fn may_keep_tokens(&self) -> bool {
+        self.role == Role::Operator && self.scope.is_none()
     }
 }
 

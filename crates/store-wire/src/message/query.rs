@@ -1,7 +1,8 @@
 //! The query conversation: one request a stream, answered by frames until `End` or `Failed`.
 
 use sensor_model::{
-    Bucket, Consistency, Pattern, Reading, SeriesDescription, TimeRange, Timestamp, Token,
+    Bucket, Consistency, DescriptionChange, Kind, Pattern, Reading, SeriesDescription, SeriesPath,
+    TimeRange, Timestamp, Token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use super::{
     ClusterChange, Intent, Member, NodeStatus, Overdue, RangeQuestion, RetentionRequest,
     RetentionRule, WireError,
 };
+use crate::identity::Permissions;
 
 /// What is asked of one replica.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,14 @@ pub enum Request {
         /// How long to wait for the commit, in ms.
         timeout_ms: u64,
     },
+    /// Every batch from a position on, as it is applied, without end.
+    Tail {
+        /// Which series: 1 to [`PATTERNS_MAX`](super::PATTERNS_MAX) patterns.
+        patterns: Vec<Pattern>,
+        /// Everything up to this position is known already; `None` for what is applied from now on.
+        #[serde(default)]
+        after: Option<Token>,
+    },
     /// How this node is.
     Status,
     /// Changes who belongs to the cluster; for operators, and only the leader takes it.
@@ -79,6 +89,26 @@ pub enum Request {
         /// How long it may take, in ms.
         timeout_ms: u64,
     },
+    /// Changes unit and attributes of a series; only the leader takes it. The series must be one that
+    /// the identity may write.
+    Describe {
+        /// The series.
+        path: SeriesPath,
+        /// Its kind, if it is to be opened where it does not exist.
+        kind: Option<Kind>,
+        /// What changes.
+        change: DescriptionChange,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
+    /// A question about readings or series, or a change of them, for somebody who may do no more than
+    /// `scope`: done as far as both the identity and the scope allow.
+    Within {
+        /// What they may do with which series.
+        scope: Permissions,
+        /// What they ask.
+        request: Box<Request>,
+    },
 }
 
 /// What an answer may take; a node has bounds of its own, and the narrower ones count.
@@ -104,6 +134,9 @@ pub enum Response {
     SeriesHead {
         /// The series.
         series: SeriesDescription,
+        /// The series is as it was when this position had been applied and no later one.
+        #[serde(default)]
+        seen: Option<Token>,
     },
     /// Opens a group of series; its `Buckets` follow.
     GroupHead {
@@ -121,6 +154,31 @@ pub enum Response {
     Buckets {
         /// The buckets; those without readings are left out.
         buckets: Vec<Bucket>,
+    },
+    /// Answers `Tail` first: what follows was committed after this position.
+    Tailing {
+        /// Which replica speaks and how fresh it is.
+        freshness: Freshness,
+        /// Where it begins.
+        after: Token,
+    },
+    /// What numbers of the batches that follow stand for. Each is declared once a stream.
+    Declared {
+        /// Numbers and series.
+        series: Vec<(u64, SeriesDescription)>,
+    },
+    /// What was committed at a position of the series asked for. The body holds a batch (see `batch`)
+    /// of their chunks, in the order in which they were committed.
+    Tailed {
+        /// The position: everything up to it was sent.
+        position: Token,
+    },
+    /// Nothing more up to a position matches. Comes from time to time.
+    Passed {
+        /// Which replica speaks and how fresh it is.
+        freshness: Freshness,
+        /// The position: everything up to it was sent.
+        position: Token,
     },
     /// Latest readings, ordered by path.
     LastReadings {
@@ -146,6 +204,15 @@ pub enum Response {
         members: Vec<Member>,
         /// Who leads afterwards, as far as the node knows.
         leader: Option<u64>,
+    },
+    /// Answers `Describe`: committed and applied.
+    Described {
+        /// What the series is now.
+        series: SeriesDescription,
+        /// Whether it was opened by this.
+        is_new: bool,
+        /// A read with this token sees the change.
+        token: Token,
     },
     /// Answers a `Delete` that is only a preview: what it would delete.
     Doomed {

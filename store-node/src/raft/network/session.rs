@@ -5,6 +5,13 @@
 //! requests without an answer ([`UNANSWERED_BYTES_MAX`]) what it can hold of memory. Everything of a
 //! session lives in the one stream that is handed to the library, so that dropping it ends the session
 //! at once; nothing of an old session can take a request that belongs to the next.
+//!
+//! **When an answer is handed on.** The library concludes from "I have all up to X" that the member has
+//! answered every request that ends there, and counts its lease from when the last of them was sent. A
+//! request without entries, which only tells how far is committed, ends where the one before it did: one
+//! sent a moment ago would make an old answer look new, and a leader that was paused, and was replaced
+//! meanwhile, would serve reads. So an answer waits here until no later request seems answered by it
+//! ([`Awaited::seems_answered`]).
 
 use std::{
     collections::VecDeque,
@@ -43,13 +50,33 @@ pub const UNANSWERED_BYTES_MAX: usize = 16 << 20;
 /// What a request counts for at least: heartbeats are not free.
 const REQUEST_BYTES_MIN: usize = 256;
 
-/// A request on its way: what to conclude from a plain "yes", and since when.
+/// A request on its way.
 #[derive(Debug)]
 struct Awaited {
+    /// What its entries follow.
     previous: Option<LogId>,
+    /// Its last entry, or what it follows if it has none.
+    last: Option<LogId>,
     since: Instant,
-    /// Given back with the answer.
-    _bytes: OwnedSemaphorePermit,
+    /// What it counts for, once there was room; given back with the answer.
+    bytes: Option<OwnedSemaphorePermit>,
+}
+
+impl Awaited {
+    fn new(request: &AppendEntriesRequest<Types>) -> Self {
+        let last = request.entries.last().map(|entry| entry.log_id);
+        Self {
+            previous: request.prev_log_id,
+            last: last.or(request.prev_log_id),
+            since: Instant::now(),
+            bytes: None,
+        }
+    }
+
+    /// Whether the library would take "I have all up to `last`" for an answer to this request.
+    fn seems_answered(&self, last: Option<LogId>) -> bool {
+        self.last <= last || self.previous < last
+    }
 }
 
 type Awaiting = Arc<Mutex<VecDeque<Awaited>>>;
@@ -112,7 +139,9 @@ impl<'s> Session<'s> {
                     sent?;
                 }
                 answer = self.client.answer(&mut self.receiver) => {
-                    return self.conclude(answer?).map(Some);
+                    if let Some(concluded) = self.conclude(answer?)? {
+                        return Ok(Some(concluded));
+                    }
                 }
                 () = passed(&mut self.kept_from, self.next) => return Err(AskError::Behind),
                 () = sleep_until(deadline) => {
@@ -124,17 +153,28 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn conclude(&mut self, answer: FromPeer) -> Result<StreamAppendResult<Types>, AskError> {
-        let answered = lock(&self.awaiting).pop_front().ok_or(AskError::Unfit)?;
+    /// What an answer says to the library; `None` where the next one will say it.
+    fn conclude(
+        &mut self,
+        answer: FromPeer,
+    ) -> Result<Option<StreamAppendResult<Types>>, AskError> {
+        let mut awaiting = lock(&self.awaiting);
+        let answered = awaiting.pop_front().ok_or(AskError::Unfit)?;
         match answer {
             FromPeer::Appended(last) => {
                 let last = last.map(LogId::from);
                 self.next = last.map(|last| last.index + 1).or(self.next);
-                Ok(Ok(last))
+                let waits = awaiting
+                    .front()
+                    .is_some_and(|next| next.seems_answered(last));
+                Ok((!waits).then_some(Ok(last)))
             }
-            FromPeer::HigherVote(vote) => Ok(Err(StreamAppendError::HigherVote(vote.into()))),
+            FromPeer::HigherVote(vote) => {
+                let refused = StreamAppendError::HigherVote(vote.into());
+                Ok(Some(Err(refused)))
+            }
             FromPeer::Conflict(at) if answered.previous.map(Position::from) == Some(at) => {
-                Ok(Err(StreamAppendError::Conflict(at.into())))
+                Ok(Some(Err(StreamAppendError::Conflict(at.into()))))
             }
             _ => Err(AskError::Unfit),
         }
@@ -152,17 +192,16 @@ where
 {
     let unanswered = Arc::new(Semaphore::new(UNANSWERED_BYTES_MAX));
     while let Some(request) = requests.next().await {
+        // At once, before anything else is awaited: the library counts it as sent from now on.
+        lock(&awaiting).push_back(Awaited::new(&request));
         let (head, body) = message::append(&request);
         let bytes = body.iter().map(Bytes::len).sum();
         let Some(permit) = permit(&unanswered, bytes).await else {
             break;
         };
-        let awaited = Awaited {
-            previous: request.prev_log_id,
-            since: Instant::now(),
-            _bytes: permit,
-        };
-        lock(&awaiting).push_back(awaited);
+        if let Some(awaited) = lock(&awaiting).back_mut() {
+            awaited.bytes = Some(permit);
+        }
         sender.send(&head, &body).await?;
     }
     sender.finish().await
@@ -198,4 +237,42 @@ fn oldest(awaiting: &Awaiting) -> Option<Instant> {
 
 fn lock(awaiting: &Awaiting) -> std::sync::MutexGuard<'_, VecDeque<Awaited>> {
     awaiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::types::CommittedLeaderId;
+
+    fn id(index: u64) -> LogId {
+        LogId {
+            leader_id: CommittedLeaderId {
+                term: 1,
+                node_id: 1,
+            },
+            index,
+        }
+    }
+
+    fn awaited(previous: u64, last: u64) -> Awaited {
+        Awaited {
+            previous: Some(id(previous)),
+            last: Some(id(last)),
+            since: Instant::now(),
+            bytes: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_none_to_a_later_request_unless_it_tells_of_its_entries() {
+        // What follows has entries of its own: it is not mistaken for answered.
+        assert!(!awaited(10, 11).seems_answered(Some(id(10))));
+        assert!(!awaited(10, 20).seems_answered(Some(id(10))));
+        assert!(!awaited(10, 11).seems_answered(None));
+        // What follows only tells how far is committed.
+        assert!(awaited(10, 10).seems_answered(Some(id(10))));
+        // The member has more than was sent: entries come again.
+        assert!(awaited(10, 20).seems_answered(Some(id(11))));
+        assert!(awaited(10, 20).seems_answered(Some(id(20))));
+    }
 }

@@ -67,18 +67,18 @@ pub(super) enum Settle {
 }
 
 impl Replay {
-    /// No records yet. `state` is as of `base`, or empty.
+    /// No records yet, and so nothing in `index`. `state` is as of `base`, or empty.
     pub(super) fn new(
         shard: u32,
         base: Option<Place>,
-        tail_cache_bytes: usize,
+        index: LogIndex,
         state: Arc<RwLock<State>>,
         applying: Applying,
     ) -> Self {
         Self {
             base: base.as_ref().map(|base| base.id),
             applying,
-            index: LogIndex::new(tail_cache_bytes),
+            index,
             machine: Machine::new(shard, state, base),
             waiting: VecDeque::new(),
             end: None,

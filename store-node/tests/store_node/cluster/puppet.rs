@@ -1,6 +1,6 @@
 //! A member whose strings are pulled by a test: it has a node's identity and address, says yes to
-//! entries as slowly as it is told, or reads and says nothing, or does not even read; and takes note
-//! of snapshots it is offered.
+//! entries as slowly or as many at a time as it is told, or reads and says nothing, or does not even
+//! read; and takes note of snapshots it is offered.
 
 use std::{
     sync::{
@@ -31,6 +31,8 @@ pub(super) struct Puppet {
 pub(super) enum Manner {
     /// It takes so long over each request with entries.
     Slow(Duration),
+    /// It says yes once so many requests have come on a stream, to all of them.
+    Together(usize),
     /// It reads everything and answers nothing.
     Mute,
     /// It takes streams and reads nothing.
@@ -138,8 +140,14 @@ async fn answer(
         "{hello:?}"
     );
     let mut stream_bytes = 0;
+    let mut held = Vec::new();
     while let Some((request, body)) = receiver.receive::<ToPeer>().await? {
-        let Manner::Slow(pause) = seen.manner else {
+        let (pause, together) = match seen.manner {
+            Manner::Slow(pause) => (Some(pause), 1),
+            Manner::Together(requests) => (Some(Duration::ZERO), requests),
+            Manner::Mute | Manner::Deaf => (None, 0),
+        };
+        let Some(pause) = pause else {
             stream_bytes += body.len() as u64;
             seen.stream_bytes_max
                 .fetch_max(stream_bytes, Ordering::Relaxed);
@@ -158,7 +166,12 @@ async fn answer(
                     }
                     None => previous,
                 };
-                sender.send(&FromPeer::Appended(last), &[]).await?;
+                held.push(FromPeer::Appended(last));
+                if held.len() >= together {
+                    for answer in held.drain(..) {
+                        sender.send(&answer, &[]).await?;
+                    }
+                }
             }
             ToPeer::Install(install) => {
                 seen.offered.send_replace(Some(install));

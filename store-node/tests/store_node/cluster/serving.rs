@@ -99,7 +99,7 @@ impl Client {
         let mut series: Vec<(String, Columns)> = Vec::new();
         for (response, body) in frames {
             match response {
-                Response::SeriesHead { series: head } => {
+                Response::SeriesHead { series: head, .. } => {
                     let empty = Columns::empty(head.kind);
                     series.push((head.path.to_string(), empty));
                 }

@@ -25,6 +25,7 @@ use store_node::{
         segment::SegmentHead,
         writer::SegmentWriter,
     },
+    state::voids::Voids,
 };
 use tokio::time::Instant;
 
@@ -144,6 +145,7 @@ impl Cluster {
             nodes: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
+            voids: Some(Voids::default()),
             segments: segments.to_vec(),
         }
     }

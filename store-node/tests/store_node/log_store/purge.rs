@@ -21,6 +21,7 @@ use store_node::{
         types::{Content, Entry, LeaderId, LogId, OnFatal, Payload, StoredMembers, Types, Vote},
     },
     segments::manifest::Manifest,
+    state::voids::Voids,
 };
 
 use super::{LOG, open};
@@ -58,6 +59,7 @@ fn manifest(at: LogId) -> Manifest {
         nodes: Vec::new(),
         tombstones: Vec::new(),
         retention: Vec::new(),
+        voids: Some(Voids::default()),
         segments: Vec::new(),
     }
 }

@@ -1,11 +1,13 @@
 //! What is sealed, on whole nodes: deleted, kept for a time, damaged and repaired.
 
 mod deletes;
+mod describe;
 mod flips;
 mod folder;
 mod repair;
 mod retention;
 mod shown;
+mod tail;
 
 use std::path::PathBuf;
 use std::sync::Arc;

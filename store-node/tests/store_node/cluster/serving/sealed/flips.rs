@@ -103,6 +103,7 @@ async fn opened_and_asked(disk: &FakeDisk) -> Result<Answer, String> {
             ..segment_log::Options::default()
         },
         tail_cache_bytes: 0,
+        keep_bytes: 0,
         reserve_bytes: 0,
         on_fatal: OnFatal::new(|line| panic!("{line}")),
     };

@@ -122,7 +122,7 @@ def buckets(service):
     assert (frame["count"] == text["count"]).all() and frame["count"].dtype == np.int64
     numeric = text["series"].isin(["plant/a/f64", "plant/a/i64"])
     for name in ["mean", "min", "last"]:
-        wanted = pd.to_numeric(text.loc[numeric, name]).to_numpy(dtype=np.float64)
+        wanted = np.array([float(value) for value in text.loc[numeric, name]])
         assert (frame.loc[numeric, name].to_numpy() == wanted).all(), name
     texts = text["series"] == "plant/b/text"
     assert (frame.loc[texts, "last_text"] == text.loc[texts, "last"]).all()

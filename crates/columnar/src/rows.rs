@@ -56,47 +56,48 @@ pub(crate) fn schema(described: Described) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A column of texts that repeat.
+/// A column of texts that repeat. A word that no row has takes no room.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     known: HashMap<String, i32>,
     words: Vec<String>,
     keys: Vec<i32>,
-    open: i32,
+    /// The word of the rows that follow, and its key once a row has it.
+    open: String,
+    key: Option<i32>,
 }
 
 impl Words {
     /// The word of the rows that follow.
     pub(crate) fn open(&mut self, word: &str) {
-        self.open = match self.known.get(word) {
-            Some(key) => *key,
-            None => {
-                // A batch has far fewer words than that.
-                let key = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
-                self.known.insert(word.to_owned(), key);
-                self.words.push(word.to_owned());
-                key
-            }
-        };
+        word.clone_into(&mut self.open);
+        self.key = None;
     }
 
     /// So many rows more have the open word.
     pub(crate) fn extend(&mut self, rows: usize) {
-        self.keys.resize(self.keys.len() + rows, self.open);
+        let key = self.key.unwrap_or_else(|| self.key_of_open());
+        self.key = Some(key);
+        self.keys.resize(self.keys.len() + rows, key);
+    }
+
+    fn key_of_open(&mut self) -> i32 {
+        // A batch has far fewer words than that.
+        let next = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
+        let key = *self.known.entry(self.open.clone()).or_insert(next);
+        if key == next {
+            self.words.push(self.open.clone());
+        }
+        key
     }
 
     /// The rows so far as an array. The open word stays open.
     pub(crate) fn take(&mut self) -> Result<ArrayRef, ArrowError> {
-        let words = std::mem::take(&mut self.words);
-        let open = usize::try_from(self.open).ok().and_then(|at| words.get(at));
-        let open = open.cloned();
-        let keys = Int32Array::from(std::mem::take(&mut self.keys));
-        let array =
-            DictionaryArray::<Int32Type>::try_new(keys, Arc::new(StringArray::from(words)))?;
         self.known.clear();
-        if let Some(open) = open {
-            self.open(&open);
-        }
+        self.key = None;
+        let words = StringArray::from(std::mem::take(&mut self.words));
+        let keys = Int32Array::from(std::mem::take(&mut self.keys));
+        let array = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words))?;
         Ok(Arc::new(array))
     }
 }

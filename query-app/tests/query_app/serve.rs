@@ -91,11 +91,11 @@ async fn an_answer_under_way_ends_whole_after_the_service_was_told_to_stop() {
         steps
     });
     let client = cluster.client(store.address());
-    let app = service(client, Terms::default(), Admission::Anybody);
+    let app = service(client.clone(), Terms::default(), Admission::Anybody);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(listener, app, async {
+    let serving = tokio::spawn(serve(listener, app, client, async {
         let _ = stopped.await;
     }));
 

@@ -12,10 +12,10 @@ use std::{
 };
 
 use store_wire::{
-    endpoint::{ConnectError, Connection, Endpoint, Protocol},
+    endpoint::{CloseCode, ConnectError, Connection, Endpoint, Protocol},
     frame::{FrameReceiver, FrameSender},
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::MissedTickBehavior};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
 
@@ -25,6 +25,13 @@ use super::complaints::Complaints;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between attempts: how long a member that came back may go unnoticed.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether anything came.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A connection on which nothing came at so many looks leads nowhere: 5 s, and a sign of life comes every
+/// 3 s. The transport sends less and less often while packets are lost, and would notice that they arrive
+/// again only after about as long as the network was cut.
+const SILENT_LOOKS: u32 = 10;
 
 /// Links to every member this node ever talked to. Clones share them.
 #[derive(Clone)]
@@ -202,9 +209,15 @@ async fn keep_connected(
                     info!(peer = target, %address, "peer connected");
                     (pause, complained) = (PAUSE_MIN, false);
                     connected.send_replace(Some(connection.clone()));
-                    let lost = connection.closed().await;
+                    let lost = tokio::select! {
+                        lost = connection.closed() => lost.to_string(),
+                        () = silence(&connection) => {
+                            connection.close(CloseCode::Done, "nothing was heard of the peer");
+                            "nothing was heard of it for 5 s".to_owned()
+                        }
+                    };
                     connected.send_replace(None);
-                    warn!(peer = target, %address, reason = %lost, "peer lost");
+                    warn!(peer = target, %address, reason = lost, "peer lost");
                 }
                 Err(error) if complained => {
                     debug!(peer = target, %address, %error, "peer still not connected");
@@ -224,6 +237,20 @@ async fn keep_connected(
         () = dialling => {}
     }
     connected.send_replace(None);
+}
+
+/// Completes when nothing has come for [`SILENT_LOOKS`].
+async fn silence(connection: &Connection) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    // A process that was stopped has not heard yet what came meanwhile.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut received, mut silent) = (connection.packets_received(), 0);
+    while silent < SILENT_LOOKS {
+        looks.tick().await;
+        let now = connection.packets_received();
+        silent = if now == received { silent + 1 } else { 0 };
+        received = now;
+    }
 }
 
 /// Dials every address of `HOST:PORT` in turn.

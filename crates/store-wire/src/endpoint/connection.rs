@@ -85,6 +85,11 @@ impl Connection {
         self.inner.closed().await.into()
     }
 
+    /// Packets that have come from the peer so far.
+    pub fn packets_received(&self) -> u64 {
+        self.inner.stats().udp_rx.datagrams
+    }
+
     /// Whether it is gone.
     pub fn is_closed(&self) -> bool {
         self.inner.close_reason().is_some()

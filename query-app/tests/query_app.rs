@@ -12,6 +12,8 @@ mod answers;
 mod changes;
 #[path = "query_app/commands.rs"]
 mod commands;
+#[path = "query_app/describe.rs"]
+mod describe;
 #[path = "query_app/elsewhere.rs"]
 mod elsewhere;
 #[path = "query_app/files.rs"]

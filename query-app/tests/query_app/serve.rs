@@ -3,9 +3,17 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use query_app::api::{Admission, service};
+use query_app::question::Terms;
+use query_app::serve::serve;
+use store_wire::message::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::answers::{node, plant};
-use crate::store::Cluster;
+use crate::store::{Cluster, Step};
 
 /// Ends the process whatever becomes of the test.
 struct Served(Child);
@@ -68,4 +76,45 @@ async fn a_taken_address_is_named() {
         .await
         .failure(1);
     assert!(line.contains(&address), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_under_way_ends_whole_after_the_service_was_told_to_stop() {
+    let cluster = Cluster::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let (waiting, answers) = (Arc::clone(&gate), node(plant()));
+    let store = cluster.store(move |request, body| {
+        let mut steps = answers(request, body);
+        if let Request::Last { .. } = request {
+            steps.insert(1, Step::Wait(Arc::clone(&waiting)));
+        }
+        steps
+    });
+    let client = cluster.client(store.address());
+    let app = service(client.clone(), Terms::default(), Admission::Anybody);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve(listener, app, client, async {
+        let _ = stopped.await;
+    }));
+
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request =
+        "GET /api/v1/last?match=plant/a/on HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    while store.count(|request| matches!(request, Request::Last { .. })) == 0 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(()).unwrap();
+    // It listens no more once it knows.
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(1);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""value":false"#), "{answer}");
+    serving.await.unwrap().unwrap();
 }

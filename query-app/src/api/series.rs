@@ -7,6 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sensor_model::{DescriptionChange, Kind, SeriesPath, Unit};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use store_wire::message::ErrorCode;
 
@@ -121,6 +122,12 @@ fn unit_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uni
     Option::<Unit>::deserialize(deserializer).map(|unit| Some(unit.unwrap_or_default()))
 }
 
+/// Reads a JSON object. What is made for one would take its fields as an array, too.
+fn object<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let fields = serde_json::from_slice(body)?;
+    serde_json::from_value(serde_json::Value::Object(fields))
+}
+
 pub(super) async fn create(
     State(state): State<ApiState>,
     Asking(client): Asking,
@@ -129,7 +136,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     Parameters::parse(&uri, &CREATE)?;
     let body = super::body(&state, request, &["application/json"]).await?;
-    let series: NewSeries = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let series: NewSeries = object(&body).map_err(|error| bad(&error))?;
     let attributes = series.attributes.into_iter();
     let change = DescriptionChange {
         unit: series.unit,
@@ -155,7 +162,7 @@ pub(super) async fn change(
     let path = SeriesPath::new(path)
         .map_err(|error| Problem::new(ErrorCode::BadRequest, error.to_string()))?;
     let body = super::body(&state, request, MERGE_PATCH).await?;
-    let Change { unit, attributes } = serde_json::from_slice(&body).map_err(|error| bad(&error))?;
+    let Change { unit, attributes } = object(&body).map_err(|error| bad(&error))?;
     let change = DescriptionChange { unit, attributes };
     let described = client.describe(&path, None, &change, &state.terms).await?;
     Ok(answer(&described).into_response())
@@ -182,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_patch_leaves_what_it_does_not_name_and_takes_away_what_is_null() {
-        let change = |text: &str| serde_json::from_str::<Change>(text).unwrap();
+        let change = |text: &str| object::<Change>(text.as_bytes()).unwrap();
         assert_eq!(change("{}").unit, None);
         assert_eq!(change(r#"{"unit":null}"#).unit, Some(Unit::default()));
         let unit = change(r#"{"unit":"Cel"}"#).unit.unwrap();
@@ -196,7 +203,7 @@ mod tests {
             r#"{"unit":1}"#,
             r#"{"attributes":{"a":1}}"#,
         ] {
-            assert!(serde_json::from_str::<Change>(bad).is_err(), "{bad}");
+            assert!(object::<Change>(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -157,7 +157,7 @@ mod tests {
         .into_iter()
         .map(|path| SeriesPath::new(path).unwrap())
         .collect();
-        assert_eq!(candidates("", &paths), ["host/cpu", "plant/"]);
+        assert_eq!(candidates("", &paths), ["host/", "plant/"]);
         assert_eq!(candidates("h", &paths), ["host/cpu"]);
         assert_eq!(candidates("p", &paths), ["plant/line-1/", "plant/line-2/"]);
         assert_eq!(

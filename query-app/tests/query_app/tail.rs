@@ -155,9 +155,10 @@ async fn a_stream_that_breaks_is_gone_on_with_elsewhere_without_a_gap_or_a_repet
     let (times, position) = times(&mut tail.unwrap(), 30).await;
     assert_eq!(times, expected(3..=LAST));
     assert_eq!(position, "0-12");
-    for store in &stores {
-        assert!(store.count(|request| after(request).is_some()) >= 2);
-    }
+    let asked = stores
+        .each_ref()
+        .map(|store| store.count(|request| after(request).is_some()));
+    assert!(asked[0] > 0 && asked[1] > 0, "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,8 @@ const COUNTERS: &[Meaning] = &[
     ("tidemark_segments_replaced_total", Count, "Times that segments made otherwise than most members' were replaced by theirs"),
     ("tidemark_snapshots_installed_total", Count, "Snapshots taken over from a leader"),
     ("tidemark_snapshots_sent_total", Count, "Snapshots that members took over from this leader"),
+    ("tidemark_tail_batches_total", Count, "Batches sent to subscribers"),
+    ("tidemark_tail_slow_total", Count, "Subscribers dropped because they took nothing"),
     ("tidemark_transfer_received_bytes_total", Bytes, "Bytes of files fetched from other members"),
     ("tidemark_transfer_sent_bytes_total", Bytes, "Bytes of files sent to other members"),
     ("tidemark_transfers_resumed_total", Count, "Fetches that went on with what had arrived before"),

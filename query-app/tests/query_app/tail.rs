@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -159,6 +160,25 @@ async fn a_stream_that_breaks_is_gone_on_with_elsewhere_without_a_gap_or_a_repet
         .each_ref()
         .map(|store| store.count(|request| after(request).is_some()));
     assert!(asked[0] > 0 && asked[1] > 0, "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_streams_give_nothing_is_asked_less_and_less_often() {
+    let asked = Arc::new(AtomicU64::new(0));
+    let targets = Targets::parse("127.0.0.1:1").unwrap();
+    let link = Arc::new(Futile(Arc::clone(&asked)));
+    let client = Client::new(link, Arc::new(SystemClock), targets);
+    let tail = client.tail(&follow(Start::Now), &Terms::default()).await;
+    let mut tail = tail.unwrap();
+    let minute = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            let next = tail.next().await.unwrap();
+            assert!(matches!(next, Event::Interrupted(_)), "{next:?}");
+        }
+    });
+    minute.await.unwrap_err();
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((20..50).contains(&asked), "{asked} times in a minute");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -419,6 +439,33 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     assert!(close.reason.contains("DRAINING"), "{}", close.reason);
     drop(socket);
     served.await.unwrap().unwrap();
+}
+
+/// A link to one node whose streams begin and break; counts them.
+struct Futile(Arc<AtomicU64>);
+
+impl Link for Futile {
+    fn reach(&self, _: &str) -> BoxFuture<'static, Result<(), LinkError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn ask(
+        &self,
+        _: &str,
+        request: Request,
+        _: Bytes,
+    ) -> BoxFuture<'static, Result<Frames, LinkError>> {
+        if matches!(request, Request::Tail { .. }) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        let frames = begin(token(0)).into_iter();
+        let frames = frames.map(|(response, body)| Ok(Frame { response, body }));
+        async { Ok(stream::iter(frames).boxed()) }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
 }
 
 /// A link to one node that has endlessly much to send at once.

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use local_cluster::{Profile, Programs, workspace_root};
+use local_cluster::{Programs, workspace_root};
 
-use crate::system::{PACKAGES, Plant, System, SystemOptions};
+use crate::system::{Plant, System, SystemOptions};
 use crate::{browser, host};
 
 /// Runs everything that continuous integration runs.
@@ -54,9 +54,11 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
             .args(["--", "-D", "warnings"]),
     )?;
     browser::build().context("the dashboard's browser part was not built")?;
+    // One build for all that follows: building the programs alone would choose other features of
+    // the libraries, and so compile them once more.
     step(
-        "programs",
-        cargo(root).args(["build", "--workspace", "--bins"]),
+        "programs and tests",
+        cargo(root).args(["test", "--workspace", "--no-run"]),
     )?;
     if !arguments.skip_browser {
         browser_tests(root)?;
@@ -76,7 +78,7 @@ fn browser_tests(root: &Path) -> Result<()> {
         "packages of the browser tests",
         host::npm_ci(&folder)?.current_dir(&folder),
     )?;
-    let programs = Programs::build(&PACKAGES, Profile::Debug)?;
+    let programs = Programs::built()?;
     let dir = tempfile::tempdir()?;
     let options = SystemOptions {
         nodes: 3,
@@ -100,7 +102,8 @@ fn browser_tests(root: &Path) -> Result<()> {
 
 fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root);
+    // What a compiler remembers for the next change would be more than all that it has built.
+    command.current_dir(root).env("CARGO_INCREMENTAL", "0");
     command
 }
 

@@ -15,9 +15,10 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::Response;
 use store_wire::message::ErrorCode;
+use tokio::time::{Instant, sleep_until};
 
 use crate::api::ApiState;
-use crate::api::access::{Access, Asking};
+use crate::api::access::{Access, Asking, Permit};
 use crate::api::operation::{Answer, Operation, faults};
 use crate::api::parameters::{Parameters, known};
 use crate::api::problem::Problem;
@@ -34,6 +35,8 @@ const SLOW_MAX: Duration = Duration::from_secs(30);
 const MESSAGE_BYTES: usize = 128 << 10;
 /// How often a connection on which nothing happens shows that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// How often it is looked whether a subscriber may still be told.
+const PERMIT_LOOK: Duration = Duration::from_secs(1);
 
 pub(super) const TAIL: Operation = Operation {
     method: "get",
@@ -61,6 +64,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(super) async fn tail(
     State(state): State<ApiState>,
     Asking(client): Asking,
+    permit: Permit,
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -91,11 +95,11 @@ pub(super) async fn tail(
     let tail = client.tail(&question, &terms).await?;
     Ok(match way {
         Way::Socket(upgrade) => {
-            let messages = Messages::new(tail, style, positions);
+            let messages = Messages::new(tail, permit, style, positions);
             upgrade.on_upgrade(move |socket| socket::drive(socket, messages))
         }
         // The position of an event is its id, with or without readings.
-        Way::Events => events::answer(Messages::new(tail, style, Positions::Always)),
+        Way::Events => events::answer(Messages::new(tail, permit, style, Positions::Always)),
     })
 }
 
@@ -160,6 +164,9 @@ enum Message {
 /// Makes messages of what a tail gives.
 struct Messages {
     tail: Tail,
+    permit: Permit,
+    /// When it is looked at again.
+    look: Instant,
     json: LiveJson,
     positions: Positions,
     /// Readings whose message is not full, and how many of the first of them were written.
@@ -168,21 +175,40 @@ struct Messages {
 }
 
 impl Messages {
-    fn new(tail: Tail, style: TimeStyle, positions: Positions) -> Self {
+    fn new(tail: Tail, permit: Permit, style: TimeStyle, positions: Positions) -> Self {
         Self {
             reached: tail.position(),
             tail,
+            permit,
+            look: Instant::now() + PERMIT_LOOK,
             json: LiveJson::new(style),
             positions,
             event: None,
         }
     }
 
-    /// The next message.
+    /// The next message, for as long as the subscriber may be told.
     ///
     /// # Cancel safety
     /// Safe.
     async fn next(&mut self) -> Result<Message, Failure> {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(self.look) => {
+                    self.permit.check().await?;
+                    self.look = Instant::now() + PERMIT_LOOK;
+                }
+                message = self.committed() => return message,
+            }
+        }
+    }
+
+    /// The next message of what was committed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn committed(&mut self) -> Result<Message, Failure> {
         loop {
             if self.event.is_none() {
                 self.event = Some((self.tail.next().await?, 0));

@@ -18,7 +18,7 @@ use query_app::client::targets::Targets;
 use query_app::failure::Failure;
 use query_app::link::{Frame, Frames, Link, LinkError};
 use query_app::question::Terms;
-use query_app::serve::serve;
+use query_app::serve::{Limits, serve};
 use sensor_model::{Columns, Pattern, SeriesDescription, Timestamp, Token, Values};
 use store_wire::batch::BatchBuilder;
 use store_wire::clock::SystemClock;
@@ -410,7 +410,7 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let app = service(client.clone(), Terms::default(), Admission::Anybody);
-    let served = tokio::spawn(serve(listener, app, client, async {
+    let served = tokio::spawn(serve(listener, app, client, Limits::default(), async {
         stopped.await.unwrap();
     }));
     let url = format!("ws://{address}/api/v1/tail?match=plant/**&after=0-5");
@@ -438,7 +438,7 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     assert_eq!(u16::from(close.code), 1001);
     assert!(close.reason.contains("DRAINING"), "{}", close.reason);
     drop(socket);
-    served.await.unwrap().unwrap();
+    served.await.unwrap();
 }
 
 /// A link to one node whose streams begin and break; counts them.

@@ -162,9 +162,14 @@ impl RangeQuestion {
 
 impl Page {
     /// The terms on which the page is asked for: nothing older than the page before.
-    pub(crate) fn terms(&self, terms: &Terms) -> Terms {
+    pub fn terms(&self, terms: &Terms) -> Terms {
         let consistency = match (&self.cursor, terms.consistency) {
             (Some(cursor), Consistency::Any) => Consistency::AtLeast(cursor.token),
+            (Some(cursor), Consistency::AtLeast(token)) => {
+                Consistency::AtLeast(token.max(cursor.token))
+            }
+            // Fresh enough and no older than the page before: what sees everything is both.
+            (Some(_), Consistency::MaxStaleness(_)) => Consistency::Linearizable,
             (_, asked) => asked,
         };
         Terms {

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -24,20 +25,23 @@ use crate::client::Client;
 /// What clients may take of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time but for subscribers, which have a bound of their own. Others wait to be
-    /// taken.
+    /// Connections at a time but for WebSockets, which have a bound of their own. Others wait to be taken.
     pub connections: usize,
     /// How long the head of a request may take to come, the first of a connection as well as any later
     /// one: an idle connection ends then.
     pub head: Duration,
+    /// How long a client may take nothing of what is sent to it. Longer than a subscriber may, who is told
+    /// why it is dropped.
+    pub stalled: Duration,
 }
 
 impl Default for Limits {
-    /// 1,024 connections, 30 s.
+    /// 1,024 connections, 30 s for a head, 40 s without taking anything.
     fn default() -> Self {
         Self {
             connections: 1024,
             head: Duration::from_secs(30),
+            stalled: Duration::from_secs(40),
         }
     }
 }
@@ -75,7 +79,7 @@ pub async fn serve(
             accepted = accepted => accepted,
             () = &mut shutdown => break,
         };
-        let connection = connection(stream, app.clone(), limits.head, stopping.clone());
+        let connection = connection(stream, app.clone(), limits, stopping.clone());
         connections.spawn(async move {
             connection.await;
             drop(place);
@@ -94,15 +98,20 @@ pub async fn serve(
 }
 
 /// Answers the requests of one connection until it ends; once `stopping`, those under way.
-async fn connection(stream: TcpStream, app: Router, head: Duration, stopping: CancellationToken) {
+async fn connection(stream: TcpStream, app: Router, limits: Limits, stopping: CancellationToken) {
     // Answers leave as they are written: none waits for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection cannot be set to send at once");
     }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.stalled));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .header_read_timeout(limits.head)
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(app),
+        )
         .with_upgrades();
     let mut served = pin!(served);
     let ended = tokio::select! {

@@ -120,8 +120,8 @@ pub(super) async fn admit(
     };
     match asking {
         Ok(client) => {
-            let authorization = request.headers().get_key_value(header::AUTHORIZATION);
-            let presented = authorization.map(|(name, value)| (name.clone(), value.clone()));
+            let presented = request.headers().get(header::AUTHORIZATION).cloned();
+            let presented = presented.map(|token| (header::AUTHORIZATION, token));
             let guard = state.guard.clone();
             let permit = Permit(guard.map(|guard| (guard, presented.into_iter().collect())));
             request.extensions_mut().insert(permit);

@@ -7,6 +7,7 @@
 mod events;
 mod socket;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -35,6 +36,8 @@ const SLOW_MAX: Duration = Duration::from_secs(30);
 const MESSAGE_BYTES: usize = 128 << 10;
 /// How often a connection on which nothing happens shows that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Longest message of a subscriber, in bytes: nothing it says matters, but that it leaves.
+const SAID_BYTES_MAX: usize = 4 << 10;
 /// How often it is looked whether a subscriber may still be told.
 const PERMIT_LOOK: Duration = Duration::from_secs(1);
 
@@ -96,6 +99,8 @@ pub(super) async fn tail(
     Ok(match way {
         Way::Socket(upgrade) => {
             let messages = Messages::new(tail, permit, style, positions);
+            let upgrade = upgrade.max_message_size(SAID_BYTES_MAX);
+            let upgrade = upgrade.max_frame_size(SAID_BYTES_MAX);
             upgrade.on_upgrade(move |socket| socket::drive(socket, messages))
         }
         // The position of an event is its id, with or without readings.
@@ -161,12 +166,17 @@ enum Message {
     Passed(Position),
 }
 
-/// Makes messages of what a tail gives.
+/// Makes messages of what a tail gives, for as long as the subscriber may be told.
 struct Messages {
-    tail: Tail,
+    feed: Feed,
     permit: Permit,
-    /// When it is looked at again.
+    /// When the permit is looked at again.
     look: Instant,
+}
+
+/// Makes messages of what a tail gives.
+struct Feed {
+    tail: Tail,
     json: LiveJson,
     positions: Positions,
     /// Readings whose message is not full, and how many of the first of them were written.
@@ -176,39 +186,48 @@ struct Messages {
 
 impl Messages {
     fn new(tail: Tail, permit: Permit, style: TimeStyle, positions: Positions) -> Self {
-        Self {
+        let feed = Feed {
             reached: tail.position(),
             tail,
-            permit,
-            look: Instant::now() + PERMIT_LOOK,
             json: LiveJson::new(style),
             positions,
             event: None,
-        }
+        };
+        let look = Instant::now() + PERMIT_LOOK;
+        Self { feed, permit, look }
     }
 
-    /// The next message, for as long as the subscriber may be told.
+    /// Everything up to here was told.
+    const fn reached(&self) -> Option<Position> {
+        self.feed.reached
+    }
+
+    /// The next message.
     ///
     /// # Cancel safety
     /// Safe.
     async fn next(&mut self) -> Result<Message, Failure> {
+        let Self { feed, permit, look } = self;
+        let mut message = pin!(feed.next());
         loop {
             tokio::select! {
                 biased;
-                () = sleep_until(self.look) => {
-                    self.permit.check().await?;
-                    self.look = Instant::now() + PERMIT_LOOK;
+                () = sleep_until(*look) => {
+                    permit.check().await?;
+                    *look = Instant::now() + PERMIT_LOOK;
                 }
-                message = self.committed() => return message,
+                message = &mut message => return message,
             }
         }
     }
+}
 
+impl Feed {
     /// The next message of what was committed.
     ///
     /// # Cancel safety
     /// Safe.
-    async fn committed(&mut self) -> Result<Message, Failure> {
+    async fn next(&mut self) -> Result<Message, Failure> {
         loop {
             if self.event.is_none() {
                 self.event = Some((self.tail.next().await?, 0));

@@ -1,5 +1,6 @@
 //! The rows of an answer whose first aggregate is greatest, or least.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ struct Row {
     head: Option<Arc<Part>>,
     /// Greater is better.
     score: f64,
+    /// The same of an integer, which a float may not have exactly.
+    exact: Option<i128>,
     bucket: Bucket,
 }
 
@@ -44,17 +47,22 @@ impl Ranking {
         };
         for bucket in buckets {
             let value = bucket.values.first().and_then(Option::as_ref);
-            let Some(value) = value.and_then(Value::as_f64) else {
+            let Some(number) = value.and_then(Value::as_f64) else {
                 continue;
             };
-            let score = match self.ranked {
-                Ranked::Top(_) => value,
-                Ranked::Bottom(_) => -value,
+            let exact = match value {
+                Some(Value::I64(number)) => Some(i128::from(*number)),
+                _ => None,
+            };
+            let (score, exact) = match self.ranked {
+                Ranked::Top(_) => (number, exact),
+                Ranked::Bottom(_) => (-number, exact.map(|exact| -exact)),
             };
             let head = self.head.clone();
             self.rows.push(Row {
                 head,
                 score,
+                exact,
                 bucket,
             });
             if self.rows.len() >= self.ranked.rows().saturating_mul(2) {
@@ -83,7 +91,15 @@ impl Ranking {
 
     fn cut(&mut self) {
         // Stable: of equal rows the first stay first.
-        self.rows.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let order = |a: &Row, b: &Row| {
+            let exact = || {
+                b.exact
+                    .zip(a.exact)
+                    .map_or(Ordering::Equal, |(b, a)| b.cmp(&a))
+            };
+            b.score.total_cmp(&a.score).then_with(exact)
+        };
+        self.rows.sort_by(order);
         self.rows.truncate(self.ranked.rows());
     }
 }
@@ -129,6 +145,24 @@ mod tests {
             Part::Buckets(vec![row(1, Some(5.0))]),
         ];
         assert_eq!(ranking.parts(), expected);
+    }
+
+    #[test]
+    fn integers_that_no_float_tells_apart_are_ranked_exactly() {
+        let integer = |start, value| Bucket {
+            start: Timestamp::from_nanos(start),
+            values: vec![Some(Value::I64(value))],
+        };
+        for (ranked, best) in [(Ranked::Top(1), 2), (Ranked::Bottom(1), 1)] {
+            let mut ranking = Ranking::new(ranked);
+            let rows = [(1, 1_i64 << 53), (2, (1 << 53) + 1)];
+            let rows = rows.map(|(start, value)| integer(start, value));
+            ranking.add(Part::Buckets(rows.to_vec()));
+            let Some(Part::Buckets(rows)) = ranking.parts().pop_front() else {
+                panic!("no row");
+            };
+            assert_eq!(rows[0].start, Timestamp::from_nanos(best));
+        }
     }
 
     proptest! {

@@ -150,7 +150,8 @@ pub fn parse_zone(text: &str) -> Result<Tz, UsageError> {
 pub fn instant(local: NaiveDateTime, zone: Tz) -> Option<Timestamp> {
     let minutes = (0..=GAP_MINUTES_MAX).map(TimeDelta::minutes);
     let found = minutes
-        .filter_map(|minutes| zone.from_local_datetime(&(local + minutes)).earliest())
+        .filter_map(|minutes| local.checked_add_signed(minutes))
+        .filter_map(|local| zone.from_local_datetime(&local).earliest())
         .next();
     found?.timestamp_nanos_opt().map(Timestamp::from_nanos)
 }
@@ -334,6 +335,14 @@ mod tests {
             ),
             ["2011-12-29T10:00", "2011-12-30T10:00", "2011-12-31T10:00"]
         );
+    }
+
+    #[test]
+    fn the_last_time_of_the_calendar_is_no_instant() {
+        let zone = Tz::America__New_York;
+        for local in [NaiveDateTime::MAX, NaiveDateTime::MIN] {
+            assert_eq!(instant(local, zone), None, "{local}");
+        }
     }
 
     #[test]

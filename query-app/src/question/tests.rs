@@ -183,7 +183,7 @@ fn each_fault_names_its_parameter() {
         (
             "by: ",
             RangeTexts {
-                by: Some("2"),
+                by: Some("line-2"),
                 ..texts()
             },
         ),

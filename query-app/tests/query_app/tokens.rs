@@ -12,7 +12,7 @@ use sensor_model::{Kind, Reading, SeriesDescription, SeriesPath, Timestamp, Valu
 use store_wire::message::{ErrorCode, Request, Response};
 use tower::ServiceExt;
 
-use crate::answers::{answer, end, failed, node, plant, written};
+use crate::answers::{answer, end, failed, freshness, node, plant, written};
 use crate::http::{Reply, call};
 use crate::store::{Cluster, FakeStore, Step};
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use crate::answers::{node, plant};
+use crate::removal::leader;
 use crate::store::Cluster;
 
 /// How long a terminal may take to show what is awaited.
@@ -147,7 +148,7 @@ fn prompt(cluster: &Cluster, targets: &str) -> Command {
 #[tokio::test(flavor = "multi_thread")]
 async fn ctrl_c_at_a_question_gives_the_keyboard_back_to_the_prompt() {
     let cluster = Cluster::new();
-    let store = cluster.store(node(plant()));
+    let store = cluster.store(leader());
     let command = prompt(&cluster, store.address());
     let at_terminal = tokio::task::spawn_blocking(move || {
         let mut terminal = Terminal::start(&command);

@@ -110,7 +110,8 @@ async fn execute(words: Result<Vec<String>, CommandError>, context: &mut Context
         Ok(words) => tokio::select! {
             ended = execute_words(words, context) => ended,
             _ = tokio::signal::ctrl_c() => {
-                context.output.note("interrupted");
+                // The terminal has shown ^C where the cursor was.
+                context.output.note("\ninterrupted");
                 return Ended::Interrupted;
             }
         },

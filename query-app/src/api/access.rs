@@ -1,8 +1,11 @@
-//! Who may use a route: decided before it runs, by the token that a request presents.
+//! Who may use a route: decided before it runs, by the token that a request presents, or by what a layer
+//! before the routes says of the caller.
 //!
 //! A route gets a [`Client`] that does no more than the token allows: nodes themselves hold every
 //! question and every write against its patterns ([`Client::within`]), so no route can forget to. A
 //! route without that client cannot ask anything.
+
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -13,6 +16,7 @@ use store_wire::identity::Permissions;
 use store_wire::message::ErrorCode;
 
 use crate::api::ApiState;
+use crate::api::guard::Guard;
 use crate::api::problem::Problem;
 use crate::client::Client;
 use crate::tokens::Scopes;
@@ -30,6 +34,28 @@ pub(crate) enum Access {
     Delete,
     /// Looks at the cluster and the service.
     Admin,
+}
+
+/// What whoever asks may do, as a layer before the routes has settled it ([`Admission::Callers`]).
+///
+/// [`Admission::Callers`]: crate::api::Admission::Callers
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// All that the service's own identity may.
+    Service,
+    /// What these scopes allow.
+    Within(Scopes),
+}
+
+/// Whom the routes let in.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// Whoever is there.
+    Open,
+    /// Who has a token.
+    Tokens(Arc<Guard>),
+    /// Who is a [`Caller`].
+    Callers,
 }
 
 /// The client of whoever asks, put there by [`admit`].
@@ -63,8 +89,9 @@ impl Access {
         };
         if !asked {
             let verb = self.as_str();
-            let detail =
-                format!("this token has no scope to {verb}: another one must be made for that");
+            let detail = format!(
+                "this needs the scope to {verb}, which the token or role does not have: ask for one that has"
+            );
             return Err(Problem::new(ErrorCode::Forbidden, detail));
         }
         Ok(Permissions {
@@ -80,14 +107,23 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let asking = match &state.guard {
-        None => Ok(state.client.clone()),
-        Some(guard) => guard
-            .holder(request.headers())
-            .await
-            .and_then(|scopes| access.within(&scopes))
-            .map(|permissions| state.client.within(permissions)),
+    let caller = match &state.door {
+        Door::Open => Ok(Caller::Service),
+        Door::Tokens(guard) => guard.holder(request.headers()).await.map(Caller::Within),
+        Door::Callers => {
+            let caller = request.extensions().get::<Caller>().cloned();
+            caller.ok_or_else(|| {
+                Problem::new(
+                    ErrorCode::Unauthenticated,
+                    "nobody is logged in: log in first",
+                )
+            })
+        }
     };
+    let asking = caller.and_then(|caller| match caller {
+        Caller::Service => Ok(state.client.clone()),
+        Caller::Within(scopes) => Ok(state.client.within(access.within(&scopes)?)),
+    });
     match asking {
         Ok(client) => {
             request.extensions_mut().insert(Asking(client));

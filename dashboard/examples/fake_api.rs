@@ -35,6 +35,7 @@ async fn main() -> Result<()> {
         api,
         access: Access::open(None),
         clock,
+        certificate_expires: None,
     });
     server::serve(listener, router, shutdown).await?;
     Ok(())

@@ -29,6 +29,8 @@ pub mod chart;
 #[cfg(target_arch = "wasm32")]
 pub mod clock;
 #[cfg(not(target_arch = "wasm32"))]
+mod cluster;
+#[cfg(not(target_arch = "wasm32"))]
 mod document;
 pub mod format;
 pub mod initial;

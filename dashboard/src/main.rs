@@ -18,6 +18,7 @@ mod cli {
     use query_app::client::targets::Targets;
     use query_app::serve::{GOODBYE_TIMEOUT, shutdown_signal};
     use store_wire::clock::SystemClock;
+    use store_wire::identity::Identity;
     use tokio::net::TcpListener;
     use tracing::warn;
     use tracing_subscriber::EnvFilter;
@@ -114,6 +115,7 @@ It speaks http: on an address that other machines reach put a proxy with TLS bef
         let identity = arguments.identity.as_deref().context("no --identity")?;
         let client = Client::over_quic(identity, targets)
             .with_context(|| format!("cannot use the identity in {}", identity.display()))?;
+        let own = Identity::load(identity)?;
         let shutdown = shutdown_signal().context("cannot listen for signals")?;
         let listener = TcpListener::bind(arguments.http)
             .await
@@ -125,6 +127,7 @@ It speaks http: on an address that other machines reach put a proxy with TLS bef
             api: api::router(client.clone(), api::Admission::Callers),
             access: access(arguments)?,
             clock: Arc::new(SystemClock),
+            certificate_expires: Some(own.own().not_after),
         };
         println!("dashboard ready http={address}");
         let subscribers = client.clone();

@@ -17,6 +17,7 @@ use axum::{Extension, Router};
 use leptos::prelude::*;
 use leptos::reactive::owner::Owner;
 use query_app::api::Caller;
+use sensor_model::Timestamp;
 use store_wire::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 use crate::access::{self, Access};
 use crate::api::ServerContext;
 use crate::app::document;
+use crate::cluster;
 use crate::document::theme;
 use crate::view_state::ViewState;
 use crate::visitor::Visitor;
@@ -94,6 +96,8 @@ pub struct Parts {
     pub access: Access,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
+    /// From when on the dashboard's own certificate is not valid any more.
+    pub certificate_expires: Option<Timestamp>,
 }
 
 /// What pages are made with.
@@ -120,7 +124,9 @@ pub fn router(parts: Parts) -> Router {
         api,
         access,
         clock,
+        certificate_expires,
     } = parts;
+    let cluster = cluster::router(api.clone(), Arc::clone(&clock), certificate_expires);
     let pages = Pages {
         api: api.clone(),
         clock,
@@ -129,6 +135,7 @@ pub fn router(parts: Parts) -> Router {
         .route("/", get(page))
         .fallback(no_such_page)
         .with_state(pages)
+        .merge(cluster)
         .layer(from_fn(access::ask_to_log_in));
     let mut router = pages
         .merge(access::login_router(access.clone()))

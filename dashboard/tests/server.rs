@@ -14,6 +14,8 @@ use sensor_model::Timestamp;
 use store_wire::clock::Clock;
 use tower::ServiceExt;
 
+#[path = "server/cluster.rs"]
+mod cluster;
 #[path = "support/fake_api.rs"]
 mod fake_api;
 #[path = "server/login.rs"]
@@ -33,6 +35,7 @@ fn open_dashboard(api: Router) -> Router {
         api,
         access: Access::open(None),
         clock: Arc::new(Standing),
+        certificate_expires: None,
     })
 }
 

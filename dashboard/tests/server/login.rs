@@ -63,6 +63,7 @@ fn dashboard(access: Access) -> Router {
         api,
         access,
         clock: Arc::new(Standing),
+        certificate_expires: None,
     })
 }
 

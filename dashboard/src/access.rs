@@ -23,7 +23,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use query_app::api::Caller;
+use query_app::api::{Caller, Tenure};
 use query_app::tokens::Scopes;
 use sensor_model::Pattern;
 
@@ -36,7 +36,7 @@ pub use users::{NAME_BYTES_MAX, USERS_MAX, UserError, Users, UsersFile};
 
 use attempts::Attempts;
 use passwords::Checker;
-use sessions::Sessions;
+use sessions::{Key, Sessions};
 
 /// Who may use the dashboard, and who is logged in.
 #[derive(Clone)]
@@ -79,12 +79,26 @@ impl Access {
 
     /// Who asks with these headers, as far as they say.
     fn visitor(&self, headers: &HeaderMap) -> Option<Visitor> {
-        let Some(door) = &self.door else {
-            return Some(Visitor::ANYBODY);
-        };
-        let key = login::session_key(headers)?;
-        let table = door.users.table();
-        door.sessions.visitor(&key, &table)
+        match &self.door {
+            None => Some(Visitor::ANYBODY),
+            Some(door) => door.visitor(&login::session_key(headers)?),
+        }
+    }
+
+    /// For how long `visitor` is who asks with these headers; `None` for ever.
+    fn tenure(&self, headers: &HeaderMap, visitor: &Visitor) -> Option<Tenure> {
+        let door = Arc::clone(self.door.as_ref()?);
+        let (key, visitor) = (login::session_key(headers)?, visitor.clone());
+        Some(Tenure::new(move || {
+            door.visitor(&key).as_ref() == Some(&visitor)
+        }))
+    }
+}
+
+impl Door {
+    /// Who has the session `key`.
+    fn visitor(&self, key: &Key) -> Option<Visitor> {
+        self.sessions.visitor(key, &self.users.table())
     }
 }
 
@@ -95,6 +109,9 @@ pub async fn admit(State(access): State<Access>, mut request: Request, next: Nex
         return refusal.into_response();
     }
     if let Some(visitor) = access.visitor(request.headers()) {
+        if let Some(tenure) = access.tenure(request.headers(), &visitor) {
+            request.extensions_mut().insert(tenure);
+        }
         request.extensions_mut().insert(caller(visitor.role));
         request.extensions_mut().insert(visitor);
     }

@@ -19,9 +19,19 @@ A dashboard that runs notices a change within a second.")]
 pub struct UserArguments {
     #[command(subcommand)]
     command: UserCommand,
+}
+
+#[derive(Debug, Args)]
+struct FileArgument {
     /// The file of users
-    #[arg(long, env = "TIDEMARK_USERS", value_name = "FILE", global = true)]
-    users: Option<PathBuf>,
+    #[arg(long, env = "TIDEMARK_USERS", value_name = "FILE")]
+    users: PathBuf,
+}
+
+impl FileArgument {
+    fn open(&self) -> UsersFile {
+        UsersFile::new(&self.users)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -33,19 +43,28 @@ enum UserCommand {
         /// What they may do: look, or all that the dashboard's identity may
         #[arg(long, value_enum)]
         role: RoleName,
+        #[command(flatten)]
+        file: FileArgument,
     },
     /// Gives a user a new password and prints it, this once; logs them out
     Password {
         /// Their name
         name: String,
+        #[command(flatten)]
+        file: FileArgument,
     },
     /// Takes a user out and logs them out
     Remove {
         /// Their name
         name: String,
+        #[command(flatten)]
+        file: FileArgument,
     },
     /// Prints every user and their role
-    List,
+    List {
+        #[command(flatten)]
+        file: FileArgument,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -59,22 +78,20 @@ enum RoleName {
 /// # Errors
 /// What is wrong, naming the file or the user.
 pub fn run(arguments: &UserArguments) -> Result<()> {
-    let Some(path) = &arguments.users else {
-        anyhow::bail!("no file of users: give --users FILE, or set TIDEMARK_USERS");
-    };
-    let file = UsersFile::new(path);
     match &arguments.command {
-        UserCommand::Add { name, role } => {
+        UserCommand::Add { name, role, file } => {
             let role = match role {
                 RoleName::Reader => Role::Reader,
                 RoleName::Operator => Role::Operator,
             };
-            println!("{}", file.add(name, role)?);
+            println!("{}", file.open().add(name, role)?);
         }
-        UserCommand::Password { name } => println!("{}", file.renew_password(name)?),
-        UserCommand::Remove { name } => file.remove(name)?,
-        UserCommand::List => {
-            for (name, role) in file.list()? {
+        UserCommand::Password { name, file } => {
+            println!("{}", file.open().renew_password(name)?);
+        }
+        UserCommand::Remove { name, file } => file.open().remove(name)?,
+        UserCommand::List { file } => {
+            for (name, role) in file.open().list()? {
                 println!("{name} {}", role.as_str());
             }
         }

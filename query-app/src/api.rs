@@ -26,7 +26,7 @@ mod series;
 mod tail;
 mod telemetry;
 
-pub use access::Caller;
+pub use access::{Caller, Tenure};
 
 use std::sync::Arc;
 

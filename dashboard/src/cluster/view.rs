@@ -29,6 +29,8 @@ pub(super) struct Shown {
 /// A figure that may ask for attention.
 struct Figure {
     text: String,
+    /// What more there is to say.
+    small: String,
     /// `warn` or `bad`.
     level: Option<&'static str>,
 }
@@ -37,6 +39,7 @@ impl Figure {
     fn plain(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
+            small: String::new(),
             level: None,
         }
     }
@@ -133,7 +136,9 @@ fn figures(shown: &Shown) -> impl IntoView + use<> {
         view! {
             <div>
                 <dt>{name}</dt>
-                <dd data-level=figure.level>{figure.text}</dd>
+                <dd data-level=figure.level>
+                    {figure.text} <small>{figure.small}</small>
+                </dd>
             </div>
         }
     });
@@ -146,7 +151,8 @@ fn answered_by(agents: &Agents) -> Figure {
         None => "age not known".to_owned(),
     };
     Figure {
-        text: format!("node {}, {fresh}", agents.replica),
+        text: format!("Node {}", agents.replica),
+        small: fresh,
         level: agents
             .age_ms
             .is_none_or(|age| age > STALE_MS)
@@ -243,6 +249,7 @@ fn node_row(seen: &Seen, shown: &Shown) -> impl IntoView + use<> {
             <td role="cell" data-label=NODE_COLUMNS[7]>{disk(node)}</td>
             <td role="cell" data-label=NODE_COLUMNS[8] data-level=certificate.level>
                 {certificate.text}
+                <small>{certificate.small}</small>
             </td>
         </tr>
     }
@@ -278,13 +285,11 @@ fn state_text(seen: &Seen, now: Timestamp) -> (String, String) {
 fn disk(node: &Node) -> impl IntoView + use<> {
     let total = node.disk_bytes.saturating_add(node.disk_free_bytes);
     (total > 0).then(|| {
-        let text = format!(
-            "{} used · {} free",
-            bytes(node.disk_bytes),
-            bytes(node.disk_free_bytes)
-        );
+        let used = format!("{} used", bytes(node.disk_bytes));
+        let free = format!("{} free", bytes(node.disk_free_bytes));
         view! {
-            <span data-level=node.disk_full.then_some("bad")>{text}</span>
+            <span data-level=node.disk_full.then_some("bad")>{used}</span>
+            <small>{free}</small>
         }
     })
 }
@@ -393,7 +398,8 @@ fn expiry(end: Timestamp, now: Timestamp) -> Figure {
     let date: String = end.to_string().chars().take(10).collect();
     if end <= now {
         return Figure {
-            text: format!("expired {date}"),
+            text: "expired".to_owned(),
+            small: date,
             level: Some("bad"),
         };
     }
@@ -403,16 +409,17 @@ fn expiry(end: Timestamp, now: Timestamp) -> Figure {
         _ => None,
     };
     Figure {
-        text: format!("{date}, in {}", format::span(left)),
+        text: format!("in {}", format::span(left)),
+        small: date,
         level,
     }
 }
 
 fn per_second(rate: Option<f64>, unit: &str) -> Figure {
-    Figure::plain(match rate {
-        Some(rate) => format!("{} {unit}", whole(rate)),
-        None => NOTHING.to_owned(),
-    })
+    Figure {
+        small: unit.to_owned(),
+        ..Figure::plain(rate.map_or_else(|| NOTHING.to_owned(), whole))
+    }
 }
 
 /// A rate as a person reads it: whole from 10 on.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sensor_model::Pattern;
@@ -19,6 +20,7 @@ use crate::api::ApiState;
 use crate::api::guard::Guard;
 use crate::api::problem::Problem;
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::tokens::Scopes;
 
 /// What a route does, as scopes name it.
@@ -61,6 +63,72 @@ pub(crate) enum Door {
 /// The client of whoever asks, put there by [`admit`].
 #[derive(Clone)]
 pub(crate) struct Asking(pub(crate) Client);
+
+/// For how long a [`Caller`] is one, told beside it in the request's extensions. Without it, to the end of
+/// the answer, however long that goes on.
+#[derive(Clone)]
+pub struct Tenure(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Tenure {
+    /// For as long as `holds` says so. It is asked every few seconds while an answer goes on.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+}
+
+/// By what right a request is answered, which may end while the answer goes on.
+#[derive(Clone)]
+pub(crate) enum Permit {
+    /// One that does not end.
+    Lasting,
+    /// A token's, which may be revoked, or expire.
+    Token(Arc<Guard>, HeaderMap),
+    /// A caller's.
+    Caller(Tenure),
+}
+
+impl Permit {
+    /// By what right `request` is answered that `door` has let in.
+    fn of(door: &Door, request: &Request) -> Self {
+        match door {
+            Door::Open => Self::Lasting,
+            Door::Tokens(guard) => {
+                let presented = request.headers().get(header::AUTHORIZATION).cloned();
+                let presented = presented.map(|token| (header::AUTHORIZATION, token));
+                Self::Token(Arc::clone(guard), presented.into_iter().collect())
+            }
+            Door::Callers => {
+                let tenure = request.extensions().get::<Tenure>().cloned();
+                tenure.map_or(Self::Lasting, Self::Caller)
+            }
+        }
+    }
+
+    /// Whether it still holds.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says why not: `UNAUTHENTICATED`, or `OVERLOADED` where nobody can say.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        let (guard, headers) = match self {
+            Self::Lasting => return Ok(()),
+            Self::Token(guard, headers) => (guard, headers),
+            Self::Caller(Tenure(holds)) if holds() => return Ok(()),
+            Self::Caller(_) => {
+                let ended = "the session has ended: log in again";
+                return Err(Failure::new(ErrorCode::Unauthenticated, ended));
+            }
+        };
+        let refused = |problem: Problem| {
+            let overloaded = ErrorCode::Overloaded;
+            let code = match problem.code() == overloaded.as_str() {
+                true => overloaded,
+                false => ErrorCode::Unauthenticated,
+            };
+            Failure::new(code, problem.detail())
+        };
+        guard.holder(headers).await.map(drop).map_err(refused)
+    }
+}
 
 impl Access {
     /// What it is called in scopes.
@@ -126,6 +194,8 @@ pub(super) async fn admit(
     });
     match asking {
         Ok(client) => {
+            let permit = Permit::of(&state.door, &request);
+            request.extensions_mut().insert(permit);
             request.extensions_mut().insert(Asking(client));
             next.run(request).await
         }
@@ -139,6 +209,15 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let asking = parts.extensions.get::<Self>().cloned();
         asking.ok_or_else(|| Problem::new(ErrorCode::Internal, "nobody decided who asks"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Permit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let permit = parts.extensions.get::<Self>().cloned();
+        permit.ok_or_else(|| Problem::new(ErrorCode::Internal, "nobody decided who asks"))
     }
 }
 

@@ -17,6 +17,8 @@
 // The view macro makes types whose names are longer than the compiler's first bound.
 #![recursion_limit = "256"]
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod access;
 pub mod address;
 pub mod answers;
 pub mod api;
@@ -26,6 +28,10 @@ pub mod assets;
 pub mod chart;
 #[cfg(target_arch = "wasm32")]
 pub mod clock;
+#[cfg(not(target_arch = "wasm32"))]
+mod cluster;
+#[cfg(not(target_arch = "wasm32"))]
+mod document;
 pub mod format;
 pub mod initial;
 pub mod live;
@@ -36,7 +42,10 @@ pub mod plot;
 pub mod server;
 pub mod theme;
 pub mod tree;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod user_command;
 pub mod view_state;
+pub mod visitor;
 
 /// Takes over the page that the server has rendered.
 #[cfg(target_arch = "wasm32")]

@@ -12,6 +12,7 @@ mod range_bar;
 mod series_tree;
 mod table;
 mod tiles;
+mod top_bar;
 
 use leptos::prelude::*;
 
@@ -26,6 +27,8 @@ use overview::Overview;
 use range_bar::RangeBar;
 use series_tree::SeriesTree;
 use tiles::Tiles;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use top_bar::TopBar;
 
 /// The whole page: what `view` says, with what the server has gathered.
 #[component]
@@ -43,7 +46,7 @@ pub(crate) fn Page(view: ViewState, initial: Initial) -> impl IntoView {
     let tree_folded = RwSignal::new(!nothing_selected.get_untracked());
     view! {
         <a class="skip" href="#content">"Skip to the charts"</a>
-        <Header feed=feed theme=initial.theme />
+        <Header feed=feed theme=initial.theme visitor=initial.visitor />
         <div class="body">
             <aside class="sidebar" class:folded=tree_folded aria-label="Series">
                 <SeriesTree feed=feed address=address folded=tree_folded />

@@ -29,7 +29,13 @@ const COMPRESSED_BYTES_MAX: u64 = 300 * 1024;
 
 /// The page's own files, below `dashboard/assets`. `chart.js` is not among them: the module imports
 /// it, so wasm-bindgen lays it where it belongs.
-const OWN_FILES: [&str; 3] = ["start.js", "style.css", "favicon.svg"];
+const OWN_FILES: [&str; 5] = [
+    "start.js",
+    "pages.js",
+    "style.css",
+    "pages.css",
+    "favicon.svg",
+];
 
 /// What the page takes from npm, below `dashboard/node_modules`.
 const PACKAGE_FILES: [&str; 2] = ["uplot/dist/uPlot.iife.min.js", "uplot/dist/uPlot.min.css"];

@@ -153,7 +153,7 @@ function options(chart) {
       sync: { key: SYNC, setSeries: false },
       drag: { x: true, y: false, setScale: false },
       points: { size: 6 },
-      bind: { dblclick: () => null, mousedown: (_plot, _target, start) => dragStarts(chart, start) },
+      bind: { dblclick: () => null, mousedown: dragStarts },
     },
     scales: { x: { time: true }, y: { range }, y2: { range } },
     series,

@@ -33,21 +33,31 @@ function move(from, to, name) {
   for (const chart of charts) {
     chart.scale(...range);
   }
+  if (latest?.[2] !== name) {
+    settle();
+  }
   latest = [...range, name];
   if (!waiting) {
-    settle();
+    pace();
+  }
+}
+
+/** Takes the last step of a gesture into the address, unless it is there. */
+function settle() {
+  if (latest) {
+    const [from, to, name] = latest;
+    latest = null;
+    showRange(from * 1e3, to * 1e3, name);
   }
 }
 
 /** The first step at once, the next ones at a bounded pace, the last one always. */
-function settle() {
-  const [from, to, name] = latest;
-  latest = null;
-  showRange(from * 1e3, to * 1e3, name);
+function pace() {
+  settle();
   waiting = setTimeout(() => {
     waiting = 0;
     if (latest) {
-      settle();
+      pace();
     }
   }, PACE_MS);
 }
@@ -59,29 +69,27 @@ export function attach(chart) {
   const on = (name, listener, more = {}) =>
     host.addEventListener(name, listener, { signal: listening.signal, ...more });
   chart.zoom = move;
+  on("mousedown", (event) => moves(event) && isOver(chart, event) && pan(chart, event), { capture: true });
   on("wheel", (event) => wheel(chart, event), { passive: false });
   on("dblclick", (event) => isOver(chart, event) && back(chart));
   on("keydown", (event) => key(chart, event));
   return () => listening.abort();
 }
 
-/**
- * What uPlot does when a button goes down on a chart: a plain drag marks a stretch; with shift, or
- * the middle button, it moves the chart.
- */
-export function dragStarts(chart, mark) {
-  return (event) => {
-    if (event.button === 1 || (event.button === 0 && event.shiftKey)) {
-      event.preventDefault();
-      pan(chart, event);
-    } else {
-      mark(event);
-    }
-    return null;
-  };
+/** What uPlot does when a button goes down: a plain drag marks a stretch. */
+export function dragStarts(_plot, _target, mark) {
+  return (event) => (moves(event) ? null : mark(event));
 }
 
-function pan(chart, { clientX }) {
+/** Whether a drag moves the chart. */
+function moves(event) {
+  return event.button === 1 || (event.button === 0 && event.shiftKey);
+}
+
+function pan(chart, event) {
+  // No text is selected, and the middle button does not scroll.
+  event.preventDefault();
+  const { clientX } = event;
   const { over } = chart.plot;
   const { min, max } = chart.plot.scales.x;
   const secondsPerPixel = (max - min) / over.clientWidth;
@@ -130,6 +138,7 @@ function zoom(chart, factor, share, name) {
 
 /** To the range before, or, if nobody has zoomed, to a wider one. */
 function back(chart) {
+  settle();
   if (isZoomed()) {
     history.back();
   } else {

@@ -52,8 +52,12 @@ export class Tail {
     const { socket } = this;
     this.socket = null;
     if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      socket.close();
+      socket.onmessage = socket.onclose = null;
+      // One that is not there yet is closed when it is: browsers warn of the other way.
+      socket.onopen = () => socket.close();
+      if (socket.readyState !== WebSocket.CONNECTING) {
+        socket.close();
+      }
     }
   }
 

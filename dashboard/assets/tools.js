@@ -31,7 +31,7 @@ function choices() {
     ["every", "Bucket", [["", "automatic"], ...plain(BUCKETS)]],
     ["charts", "Charts", [["", "two units each"], ["unit", "one a unit"], ["each", "one a series"]]],
     ["vs", "Compare", [["", "with nothing"], ["prev", "the period before"], ["1d", "a day before"], ["7d", "a week before"]]],
-    ["tz", "Time zone", [["", "UTC"], ["local", `local (${local})`], ...plain(zones.filter((zone) => zone !== "UTC"))]],
+    ["tz", "Zone", [["", "UTC"], ["local", `local (${local})`], ...plain(zones.filter((zone) => zone !== "UTC"))]],
   ];
 }
 

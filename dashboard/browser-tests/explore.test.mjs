@@ -68,9 +68,11 @@ function inkedAt(page, share, top) {
     ([share, top]) => {
       const { plot } = document.querySelector(".chart").chart;
       const { left, top: above, width, height } = plot.bbox;
-      const context = plot.ctx.canvas.getContext("2d");
+      const { canvas } = plot.ctx;
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
       const [x, y] = [Math.round(left + share * width), Math.round(above + top * height)];
-      const { data } = context.getImageData(x - 4, y, 9, 1);
+      const { data } = copy.getImageData(x - 20, y, 41, 1);
       // The grid is grey, and so is text; a series has a colour.
       for (let at = 0; at < data.length; at += 4) {
         const [red, green, blue, alpha] = data.slice(at, at + 4);
@@ -208,8 +210,13 @@ test("wheel, drag and keys zoom and move all charts, and there is a way back", a
     await until("two charts", () => page.$$eval(".chart canvas", (canvases) => canvases.length === 2));
     const box = await page.locator(".chart .u-over").first().boundingBox();
     const same = async () => {
-      const [one, two] = [await shown(page, 0), await shown(page, 1)];
-      assert.deepEqual([one.min, one.max], [two.min, two.max]);
+      const [one, two] = await page.evaluate(() =>
+        [...document.querySelectorAll(".chart")].map(({ chart }) => {
+          const { min, max } = chart.plot.scales.x;
+          return { min: min * 1e3, max: max * 1e3 };
+        }),
+      );
+      assert.deepEqual(one, two);
       return one;
     };
 
@@ -338,7 +345,7 @@ test("five thousand series are found at once, and no more are picked than can be
     }));
     await page.route("**/api/v1/series?**", (route) => route.fulfill({ json: { series: catalog } }));
     await open(page);
-    await page.getByText("5000 series").waitFor();
+    await page.getByText("5000 series").waitFor({ timeout: 30_000 });
     const took = await page.evaluate(async () => {
       const filter = document.querySelector("#filter");
       const worst = [];
@@ -353,7 +360,7 @@ test("five thousand series are found at once, and no more are picked than can be
     });
     await page.getByText("2500 of 5000 series").waitFor();
     await page.getByRole("link", { name: "Show the first 24 of 2500" }).waitFor();
-    assert.ok((await page.$$eval(".tree .row", (rows) => rows.length)) <= 300);
+    assert.ok((await page.$$eval(".tree .row", (rows) => rows.length)) <= 150);
     await picture(page, "five thousand series");
     console.log(`filter over 5,000 series: ${took.toFixed(0)} ms at most`);
     assert.ok(took < 1_000, `${took} ms`);

@@ -85,7 +85,7 @@ test("after an interruption the page has what was committed meanwhile, and nothi
   const path = `test/live/cut-${Date.now()}`;
   await put(path, -1);
   const stop = writing(path);
-  await withPage(browser, {}, async (page) => {
+  const body = async (page) => {
     const sockets = [];
     const refused = { until: 0 };
     await page.routeWebSocket(/\/api\/v1\/tail/, (socket) => {
@@ -94,9 +94,10 @@ test("after an interruption the page has what was committed meanwhile, and nothi
         return;
       }
       const server = socket.connectToServer();
-      const seen = { url: new URL(socket.url()), position: null, cut: () => socket.close({ code: 1011 }) };
+      const positions = new Set();
+      const seen = { url: new URL(socket.url()), positions, cut: () => socket.close({ code: 1011 }) };
       server.onMessage((message) => {
-        seen.position = JSON.parse(message).at(-1).position ?? seen.position;
+        positions.add(JSON.parse(message).at(-1).position);
         socket.send(message);
       });
       sockets.push(seen);
@@ -120,7 +121,7 @@ test("after an interruption the page has what was committed meanwhile, and nothi
         await picture(page, "interrupted");
       }
       await until("another connection", async () => sockets.length === round + 1);
-      assert.equal(sockets.at(-1).url.searchParams.get("after"), cut.position, "it goes on where it was");
+      assert.ok(cut.positions.has(sockets.at(-1).url.searchParams.get("after")), "it goes on where it was");
       await page.getByText("The live connection was lost.").waitFor({ state: "detached" });
     }
     const count = await stop();
@@ -135,7 +136,8 @@ test("after an interruption the page has what was committed meanwhile, and nothi
     await page.click(".values summary");
     await page.waitForSelector(".values table tbody tr");
     assert.equal((await tableRows(page)).length, count + 1);
-  });
+  };
+  await withPage(browser, {}, body).finally(stop);
 });
 
 test("while there is no live connection the page asks instead", async () => {

@@ -74,7 +74,7 @@ pub struct RangeAnswer {
     /// `None` if it never did since it started.
     #[serde(default)]
     pub age_ms: Option<u64>,
-    /// Where a tail goes on that is to miss and repeat nothing of this.
+    /// A read with this token sees no less: the shard, and a log position.
     #[serde(default)]
     pub token: String,
 }

@@ -291,7 +291,7 @@ pub fn summary(drawn: &Drawn, series: &RangeSeries) -> String {
     if let Some(before) = &drawn.before {
         match between(before).as_str() {
             "" => text.push_str("; before: no readings"),
-            between => text.push_str(&format!("; before{between}")),
+            between => text.push_str(&format!("; before: {}", between.trim_start_matches(", "))),
         }
     }
     if drawn.truncated {

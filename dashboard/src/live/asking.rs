@@ -19,8 +19,9 @@ use crate::{clock, tree, zone};
 
 /// How often a live page asks again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// Shorter than the interval: a live page moves on with every refresh, unless it was drawn just now.
-const PACE_MS: f64 = 450.0;
+/// How far beyond now a live page asks: what is committed while the answer is on its way is in it, or
+/// is followed after it, though its time is later than that of the question.
+const AHEAD: Duration = Duration::from_secs(60);
 /// Every how many refreshes the latest readings are asked for although a tail brings them.
 const LATEST_REFRESHES: u32 = 10;
 /// Every how many refreshes the nodes are asked how they are.
@@ -80,7 +81,7 @@ impl Feed {
         if document().hidden() {
             return;
         }
-        self.draw_pending(PACE_MS);
+        self.draw_pending();
         let refreshes = self.asking.refreshes.get_value().wrapping_add(1);
         self.asking.refreshes.set_value(refreshes);
         if self.view.with_untracked(|view| self.must_ask(view))
@@ -132,11 +133,11 @@ impl Feed {
             }
             self.asking.question.set_value(None);
             match outcome {
-                Ok((mut drawing, token)) => {
+                Ok((mut drawing, position)) => {
                     self.trouble.set(None);
                     self.catch_up(&mut drawing);
                     self.drawing.set(Some(Arc::new(drawing)));
-                    self.follow(&question.view, &token);
+                    self.follow(&question.view, &position);
                 }
                 Err(problem) => self.trouble.set(Some(problem)),
             }
@@ -244,11 +245,14 @@ async fn draw(
         match answer {
             Ok((rows, mut answer)) => {
                 drawing.source = Some(staler(drawing.source, &answer));
-                let is_least = position
-                    .as_ref()
-                    .is_none_or(|(applied, _)| answer.applied < *applied);
-                if is_least {
-                    position = Some((answer.applied, std::mem::take(&mut answer.token)));
+                // The token is of the answer's end: what was committed while it was made may be
+                // missing in it. What the replica had applied when it began is not.
+                if let Some((shard, _)) = answer.token.split_once('-')
+                    && position
+                        .as_ref()
+                        .is_none_or(|least| answer.applied < least.0)
+                {
+                    position = Some((answer.applied, format!("{shard}-{}", answer.applied)));
                 }
                 drawn.truncated = answer.truncated;
                 drawn.every = match rows {
@@ -265,8 +269,8 @@ async fn draw(
         drawing.series.push(drawn);
     }
     drawing.at = clock::now();
-    let token = position.map(|(_, token)| token).unwrap_or_default();
-    Ok((drawing, token))
+    let position = position.map(|(_, text)| text).unwrap_or_default();
+    Ok((drawing, position))
 }
 
 /// How much earlier the range is that the view is compared with, if it is.
@@ -306,9 +310,17 @@ async fn ask_series(
     }
     let aggregates = plan::aggregates(entry.map(|entry| entry.kind), view);
     let mut rows = plan::rows(entry, range, *width, view);
+    let asked = TimeRange {
+        to: if view.live {
+            range.to.saturating_add(AHEAD)
+        } else {
+            range.to
+        },
+        ..range
+    };
     loop {
         let mut answer: RangeAnswer =
-            api::get(&plan::address(path, range, rows, aggregates)).await?;
+            api::get(&plan::address(path, asked, rows, aggregates)).await?;
         let is_text = answer.series.iter().all(|series| series.kind == Kind::Text);
         if rows == Rows::Readings && answer.truncated && !is_text {
             rows = plan::buckets(range, *width, view);

@@ -6,6 +6,7 @@
 //! each answer moves the position on, so nothing is missed and nothing comes twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use leptos::prelude::*;
 use send_wrapper::SendWrapper;
@@ -60,6 +61,7 @@ pub(super) struct Following {
     /// What came lately, and when.
     recent: StoredValue<Vec<(f64, Vec<Tailed>)>>,
     drawn_ms: StoredValue<f64>,
+    is_drawing: StoredValue<bool>,
     asked_ms: StoredValue<f64>,
     lost_ms: StoredValue<f64>,
     is_stale: StoredValue<bool>,
@@ -73,6 +75,7 @@ impl Following {
             pending: StoredValue::new(Vec::new()),
             recent: StoredValue::new(Vec::new()),
             drawn_ms: StoredValue::new(0.0),
+            is_drawing: StoredValue::new(false),
             asked_ms: StoredValue::new(0.0),
             lost_ms: StoredValue::new(0.0),
             is_stale: StoredValue::new(false),
@@ -107,19 +110,19 @@ impl Feed {
         }
     }
 
-    /// Goes on from an answer that is complete up to `token`; stands still if the view does.
-    pub(super) fn follow(self, view: &ViewState, token: &str) {
+    /// Goes on from an answer that is complete up to `position`; stands still if the view does.
+    pub(super) fn follow(self, view: &ViewState, position: &str) {
         let following = self.following;
         following.asked_ms.set_value(js_sys::Date::now());
         following.is_stale.set_value(false);
         following.tail.with_value(|tail| {
             let Some(tail) = tail else { return };
-            if !view.live || token.is_empty() {
+            if !view.live || position.is_empty() {
                 following.series.set_value(Vec::new());
                 self.link.set(Link::None);
                 tail.stop();
             } else if following.series.with_value(|series| *series == view.series) {
-                tail.passed(token);
+                tail.passed(position);
             } else {
                 following.series.set_value(view.series.clone());
                 following.pending.set_value(Vec::new());
@@ -129,7 +132,7 @@ impl Feed {
                     .iter()
                     .map(|path| format!("match={}", escape(path)))
                     .collect();
-                tail.follow(&query.join("&"), token);
+                tail.follow(&query.join("&"), position);
             }
         });
     }
@@ -182,16 +185,33 @@ impl Feed {
             self.following
                 .pending
                 .update_value(|pending| pending.extend(tailed));
-            self.draw_pending(DRAW_MS);
+            self.draw_soon();
         }
     }
 
-    /// Draws what came, and moves a live view on; unless that was done in the last `pace` ms, or
-    /// nobody looks.
-    pub(super) fn draw_pending(self, pace: f64) {
+    /// Draws what came: at once, or when what was drawn last has been seen for a moment.
+    fn draw_soon(self) {
+        let following = self.following;
+        if following.is_drawing.get_value() {
+            return;
+        }
+        following.is_drawing.set_value(true);
+        let since = js_sys::Date::now() - following.drawn_ms.get_value();
+        let wait = Duration::from_secs_f64((DRAW_MS - since).clamp(0.0, DRAW_MS) / 1_000.0);
+        set_timeout(
+            move || {
+                following.is_drawing.set_value(false);
+                self.draw_pending();
+            },
+            wait,
+        );
+    }
+
+    /// Draws what came, and moves a live view on, if somebody looks.
+    pub(super) fn draw_pending(self) {
         let following = self.following;
         let ms = js_sys::Date::now();
-        if ms - following.drawn_ms.get_value() < pace || document().hidden() {
+        if document().hidden() {
             return;
         }
         let view = self.view.get_untracked();

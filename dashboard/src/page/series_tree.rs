@@ -15,7 +15,7 @@ use crate::tree::{self, Open, Row, RowKind, Rows};
 use crate::view_state::{COLOURS, SERIES_MAX};
 
 /// How many rows are shown before the reader asks for more.
-const ROWS_STEP: usize = 300;
+const ROWS_STEP: usize = 150;
 
 /// What the tree shows, and what is done with it.
 #[derive(Clone, Copy)]

@@ -58,9 +58,7 @@ function choice([name, label, options]) {
   select.name = name;
   select.append(...options.map(([value, text]) => new Option(text, value)));
   select.addEventListener("change", () => change({ [name]: select.value }));
-  const field = element("label", "", element("span", "", label), select);
-  field.className = "choice";
-  return field;
+  return element("label", "choice", element("span", "", label), select);
 }
 
 function exports() {
@@ -93,6 +91,11 @@ function menu(title, items) {
     list.append(item);
   }
   details.append(list);
+  details.addEventListener("toggle", () => {
+    // To the left where there is no room on the right.
+    list.classList.remove("flipped");
+    list.classList.toggle("flipped", list.getBoundingClientRect().right > document.documentElement.clientWidth);
+  });
   return details;
 }
 

@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
+mod dashboard;
 mod disk;
 mod failover;
 mod history;
@@ -23,6 +24,9 @@ pub(crate) enum Bench {
     /// Acknowledged readings a second, acknowledgement latency beside the disk's own fdatasync, and
     /// bytes a reading in the log, on a cluster of this machine.
     Ingest(ingest::IngestArguments),
+    /// How soon the dashboard's page is there, how quickly a series of many readings is zoomed, and what
+    /// 20 live charts cost, in chromium.
+    Dashboard(dashboard::DashboardArguments),
     /// How long no reading is taken when leadership is handed over, and when the leader is stopped or
     /// killed, on a cluster of this machine.
     Failover(failover::FailoverArguments),
@@ -43,6 +47,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Ingest(arguments) => ingest::run(arguments),
+        Bench::Dashboard(arguments) => dashboard::run(arguments),
         Bench::Failover(arguments) => failover::run(arguments),
         Bench::History(arguments) => history::run(arguments),
         Bench::Query(arguments) => query::run(arguments),

@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
+mod compare;
 mod disk;
 mod failover;
 mod history;
@@ -7,6 +8,7 @@ mod ingest;
 mod load;
 mod nodes;
 mod overload;
+mod page;
 mod rejoin;
 mod stage;
 mod storage;
@@ -34,6 +36,9 @@ pub(crate) enum Bench {
     /// What several times the load that a cluster can take does to it: goodput relative to its capacity,
     /// memory, and what a small producer notices beside greedy ones.
     Overload(overload::OverloadArguments),
+    /// The same readings and the same questions, in Tidemark and in other systems that this machine
+    /// has, one after the other.
+    Compare(compare::CompareArguments),
 }
 
 /// Runs one measurement.
@@ -45,6 +50,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),
+        Bench::Compare(arguments) => compare::run(arguments),
     }
 }
 

@@ -11,12 +11,78 @@ const BYTES_MAX: u64 = 1 << 30;
 /// How long a program may take to say how it is.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A client of one program, which keeps its connection from one request to the next.
+#[derive(Debug)]
+pub struct HttpClient {
+    agent: Agent,
+    address: String,
+}
+
+impl HttpClient {
+    /// A client of the program at `address`, each of whose requests may take `timeout`.
+    pub fn new(address: &str, timeout: Duration) -> Self {
+        let config = Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false);
+        Self {
+            agent: config.build().into(),
+            address: address.to_owned(),
+        }
+    }
+
+    /// Fetches the text of `path`.
+    ///
+    /// # Errors
+    /// When the answer is not there in time, is no text, or its status code says that it failed.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let (code, body) = self.text(path)?;
+        let address = &self.address;
+        anyhow::ensure!(
+            (200..300).contains(&code),
+            "GET http://{address}{path}: {code} {body}"
+        );
+        Ok(body)
+    }
+
+    /// Sends `body` to `path`, and gives the text of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub fn post(&self, path: &str, body: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let sent = self.agent.post(&url).send(body);
+        let mut response = sent.with_context(|| format!("POST {url}"))?;
+        let said = response.body_mut().read_to_string()?;
+        anyhow::ensure!(
+            response.status().is_success(),
+            "POST {url}: {} {said}",
+            response.status()
+        );
+        Ok(said)
+    }
+
+    fn text(&self, path: &str) -> Result<(u16, String)> {
+        let mut response = self.get(path)?;
+        let body = response.body_mut().with_config().limit(BYTES_MAX);
+        let text = body.read_to_string();
+        let text =
+            text.with_context(|| format!("GET http://{}{path} is not text", self.address))?;
+        Ok((response.status().as_u16(), text))
+    }
+
+    fn get(&self, path: &str) -> Result<Response<ureq::Body>> {
+        let url = format!("http://{}{path}", self.address);
+        let response = self.agent.get(&url).call();
+        response.with_context(|| format!("GET {url}"))
+    }
+}
+
 /// Fetches `http://{address}{path}` and reads it as JSON, whatever its status code.
 ///
 /// # Errors
 /// When nothing answers within 5 s or the answer is not JSON.
 pub fn json(address: &str, path: &str) -> Result<serde_json::Value> {
-    let mut response = get(address, path, TIMEOUT)?;
+    let mut response = HttpClient::new(address, TIMEOUT).get(path)?;
     let body = response.body_mut().read_json();
     body.with_context(|| format!("GET http://{address}{path} is not JSON"))
 }
@@ -26,11 +92,7 @@ pub fn json(address: &str, path: &str) -> Result<serde_json::Value> {
 /// # Errors
 /// When the answer is not there within `timeout`, or is no text.
 pub fn text(address: &str, path: &str, timeout: Duration) -> Result<(u16, String)> {
-    let mut response = get(address, path, timeout)?;
-    let body = response.body_mut().with_config().limit(BYTES_MAX);
-    let body = body.read_to_string();
-    let body = body.with_context(|| format!("GET http://{address}{path} is not text"))?;
-    Ok((response.status().as_u16(), body))
+    HttpClient::new(address, timeout).text(path)
 }
 
 /// Fetches the text of `http://{address}{path}`.
@@ -38,12 +100,7 @@ pub fn text(address: &str, path: &str, timeout: Duration) -> Result<(u16, String
 /// # Errors
 /// When the answer is not there within `timeout`, is no text, or its status code says that it failed.
 pub fn page(address: &str, path: &str, timeout: Duration) -> Result<String> {
-    let (code, body) = text(address, path, timeout)?;
-    anyhow::ensure!(
-        (200..300).contains(&code),
-        "GET http://{address}{path}: {code} {body}"
-    );
-    Ok(body)
+    HttpClient::new(address, timeout).page(path)
 }
 
 /// Sends `body` to `http://{address}{path}`.
@@ -54,14 +111,4 @@ pub fn post(address: &str, path: &str, body: &str) -> Result<()> {
     let url = format!("http://{address}{path}");
     let sent = ureq::post(&url).send(body);
     sent.map(|_| ()).with_context(|| format!("POST {url}"))
-}
-
-fn get(address: &str, path: &str, timeout: Duration) -> Result<Response<ureq::Body>> {
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(timeout))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    let url = format!("http://{address}{path}");
-    agent.get(&url).call().with_context(|| format!("GET {url}"))
 }

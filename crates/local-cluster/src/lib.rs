@@ -25,7 +25,7 @@ mod wait;
 
 pub use cluster::{ClusterOptions, Fallen, LocalCluster, StoreNode};
 pub use faults::Faults;
-pub use http::{json, page, post, text};
+pub use http::{HttpClient, json, page, post, text};
 pub use identities::Identities;
 pub use process::{Process, Signal};
 pub use programs::{Profile, Programs, workspace_root};

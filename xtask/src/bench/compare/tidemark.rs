@@ -1,0 +1,217 @@
+//! Tidemark: three nodes, asked through `query-app serve`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use local_cluster::{ClusterOptions, HttpClient, LocalCluster, Process, Programs};
+use sensor_model::Timestamp;
+
+use super::forms::{device_name, device_number};
+use super::peer::{Answers, Facts, LOADERS, Limits, Peer, TIMEOUT, ask, bytes_below};
+use super::question::{Asked, Devices, Question, Row};
+use super::workload::{START, Total, Workload};
+use crate::bench::{load, nodes};
+
+/// How long the service may take to start.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running cluster.
+pub(crate) struct Tidemark {
+    cluster: LocalCluster,
+    /// The service that is asked, once there is something to ask.
+    service: Option<(Process, String)>,
+}
+
+impl Tidemark {
+    pub(crate) fn start(programs: &Programs, dir: &Path) -> Result<Self> {
+        let cluster =
+            LocalCluster::start(programs, &dir.join("tidemark"), &ClusterOptions::default())?;
+        Ok(Self {
+            cluster,
+            service: None,
+        })
+    }
+
+    fn address(&mut self) -> Result<String> {
+        if let Some((_, address)) = &self.service {
+            return Ok(address.clone());
+        }
+        let mut command = self.cluster.client("query-app", "operator", "bench")?;
+        let seconds = format!("{}s", TIMEOUT.as_secs());
+        command.args(["serve", "--http", "127.0.0.1:0", "--timeout", &seconds]);
+        let mut process = load::begin(&self.cluster, "query-app", command)?;
+        let line = process.wait_line("listening http=", READY_TIMEOUT)?;
+        let address = line
+            .rsplit("http=")
+            .next()
+            .context("no address")?
+            .trim()
+            .to_owned();
+        self.service = Some((process, address.clone()));
+        Ok(address)
+    }
+}
+
+impl Peer for Tidemark {
+    fn facts(&self) -> Facts {
+        let commit = std::process::Command::new("git")
+            .args(["rev-parse", "--short", "HEAD"])
+            .output();
+        let commit = commit.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned());
+        Facts {
+            name: "Tidemark",
+            version: format!(
+                "{} at {}",
+                env!("CARGO_PKG_VERSION"),
+                commit.unwrap_or_default()
+            ),
+            settings: "three nodes and mutual TLS, all settings as they come; two connections of `sensor-sim load`, which makes and encodes the readings meanwhile (the other systems find theirs written out); questions over HTTP through `query-app serve`, answered as CSV. Its memory and CPU are those of three replicas",
+            acknowledgement: "synced on a majority of three replicas, and visible",
+        }
+    }
+
+    fn prepare(&mut self, _workload: &Workload, _files: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn load(&mut self, workload: &Workload) -> Result<Duration> {
+        let shape = &workload.shape;
+        let numbers = [
+            shape.devices.to_string(),
+            shape.metrics.to_string(),
+            shape.readings.to_string(),
+            shape.chunk.to_string(),
+            shape.seed.to_string(),
+            LOADERS.to_string(),
+            format!("{}ms", workload.period_ms),
+        ];
+        let [devices, metrics, readings, chunk, seed, connections, period] = &numbers;
+        let series = [
+            "load",
+            "--devices",
+            devices,
+            "--metrics",
+            metrics,
+            "--readings",
+            readings,
+            "--chunk",
+            chunk,
+        ];
+        let how = [
+            "--seed",
+            seed,
+            "--connections",
+            connections,
+            "--period",
+            period,
+            "--start",
+            START,
+        ];
+        let summary = load::run(&self.cluster, "load", &[&series[..], &how].concat())?;
+        ensure!(
+            load::number(&summary, "acked")? == shape.readings,
+            "not everything was acknowledged: {summary}"
+        );
+        let seconds = summary["seconds"]
+            .as_f64()
+            .context("no seconds in the summary")?;
+        Ok(Duration::try_from_secs_f64(seconds)?)
+    }
+
+    fn settle(&mut self) -> Result<u64> {
+        nodes::seal_everything(&mut self.cluster)?;
+        self.cluster.set_settings(&[]);
+        let (_, sealed) = self.cluster.equal_segments()?;
+        let first = self.cluster.nodes().first().context("there are nodes")?;
+        let folder = bytes_below(&first.data)?;
+        println!(
+            "  of one replica's folder, {} MiB, {} MiB are segments: the rest is log",
+            folder >> 20,
+            sealed >> 20
+        );
+        Ok(sealed)
+    }
+
+    fn total(&mut self, workload: &Workload) -> Result<Total> {
+        let to = workload.end_ms();
+        let path = format!(
+            "/api/v1/range?match=load/**&from={START}&to={to}&agg=count,sum&by=all&format=csv"
+        );
+        let text = HttpClient::new(&self.address()?, TIMEOUT).page(&path)?;
+        let last = text.lines().last().context("an empty answer")?;
+        let mut fields = last.rsplit(',');
+        let mut field = || {
+            fields
+                .next()
+                .with_context(|| format!("{text:?} is no total"))
+        };
+        let sum = field()?.parse()?;
+        Ok(Total {
+            count: field()?.parse()?,
+            sum,
+        })
+    }
+
+    fn ask(&mut self, question: &Question, clients: usize, limits: Limits) -> Result<Answers> {
+        let (address, path) = (self.address()?, path(question));
+        ask(
+            clients,
+            limits,
+            || Ok(HttpClient::new(&address, TIMEOUT)),
+            |client| client.page(&path),
+        )
+    }
+
+    fn rows(&self, question: &Question, text: &str) -> Result<Vec<Row>> {
+        let row = |line: &str| -> Result<Row> {
+            let mut fields = line.split(',');
+            let mut field = || fields.next().context("too few fields");
+            let device = match question.asked {
+                Asked::Max => 0,
+                _ => device_number(field()?.split('/').nth(1).context("no device")?)?,
+            };
+            let time = Timestamp::parse(field()?, Timestamp::from_nanos(0))?;
+            let values = fields.filter(|value| !value.is_empty());
+            Ok(Row {
+                device,
+                time_ms: time.as_nanos() / 1_000_000,
+                values: values.map(str::parse).collect::<Result<_, _>>()?,
+            })
+        };
+        let lines = text.lines().skip(1);
+        lines
+            .map(|line| row(line).with_context(|| format!("{line:?} is no row")))
+            .collect()
+    }
+
+    fn stop(self: Box<Self>) -> Result<()> {
+        if let Some((mut process, _)) = self.service {
+            process.stop(READY_TIMEOUT)?;
+        }
+        self.cluster.stop()
+    }
+}
+
+fn path(question: &Question) -> String {
+    let mut series = String::new();
+    match &question.devices {
+        Devices::All => series.push_str("match=load/*/m01"),
+        Devices::Listed(devices) => {
+            for device in devices {
+                let _ = write!(series, "match=load/{}/m01&", device_name(*device));
+            }
+        }
+    }
+    let series = series.trim_end_matches('&');
+    let (from, to, every) = (question.from_ms, question.to_ms, question.every_s);
+    let buckets = match question.asked {
+        Asked::Last => return format!("/api/v1/last?{series}&format=csv"),
+        Asked::Raw => String::new(),
+        Asked::Max => format!("&every={every}s&agg=max&by=all"),
+        Asked::Summary => format!("&every={every}s&agg=mean,min,max"),
+        Asked::Means => format!("&every={every}s&agg=mean"),
+    };
+    format!("/api/v1/range?{series}&from={from}&to={to}{buckets}&format=csv")
+}

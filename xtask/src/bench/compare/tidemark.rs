@@ -1,10 +1,9 @@
 //! Tidemark: three nodes, asked through `query-app serve`.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use local_cluster::{ClusterOptions, HttpClient, LocalCluster, Process, Programs};
 use sensor_model::Timestamp;
 
@@ -67,7 +66,7 @@ impl Peer for Tidemark {
                 env!("CARGO_PKG_VERSION"),
                 commit.unwrap_or_default()
             ),
-            settings: "three nodes and mutual TLS, all settings as they come; two connections of `sensor-sim load`, which makes and encodes the readings meanwhile (the other systems find theirs written out); questions over HTTP through `query-app serve`, answered as CSV. Its memory and CPU are those of three replicas",
+            settings: "three nodes and mutual TLS, all settings as they come; two connections of `sensor-sim load`, which makes and encodes the readings meanwhile (the other systems find theirs written out); questions over HTTP through `query-app serve`, answered as CSV, a hundred series named by a pattern. Its memory and CPU are those of three replicas",
             acknowledgement: "synced on a majority of three replicas, and visible",
         }
     }
@@ -137,21 +136,19 @@ impl Peer for Tidemark {
     fn total(&mut self, workload: &Workload) -> Result<Total> {
         let to = workload.end_ms();
         let path = format!(
-            "/api/v1/range?match=load/**&from={START}&to={to}&agg=count,sum&by=all&format=csv"
+            "/api/v1/range?match=load/**&from={START}&to={to}&every=1d&agg=count,sum&by=all&format=csv"
         );
         let text = HttpClient::new(&self.address()?, TIMEOUT).page(&path)?;
-        let last = text.lines().last().context("an empty answer")?;
-        let mut fields = last.rsplit(',');
-        let mut field = || {
-            fields
-                .next()
-                .with_context(|| format!("{text:?} is no total"))
-        };
-        let sum = field()?.parse()?;
-        Ok(Total {
-            count: field()?.parse()?,
-            sum,
-        })
+        let (mut count, mut sum) = (0, 0.0);
+        for line in text.lines().skip(1) {
+            let fields: Vec<&str> = line.split(',').collect();
+            let [_, counted, summed] = fields[..] else {
+                bail!("{line:?} is no total of a day");
+            };
+            count += counted.parse::<u64>()?;
+            sum += summed.parse::<f64>()?;
+        }
+        Ok(Total { count, sum })
     }
 
     fn ask(&mut self, question: &Question, clients: usize, limits: Limits) -> Result<Answers> {
@@ -195,16 +192,17 @@ impl Peer for Tidemark {
 }
 
 fn path(question: &Question) -> String {
-    let mut series = String::new();
-    match &question.devices {
-        Devices::All => series.push_str("match=load/*/m01"),
+    let series = match &question.devices {
+        Devices::All => "match=load/*/m01".to_owned(),
         Devices::Listed(devices) => {
-            for device in devices {
-                let _ = write!(series, "match=load/{}/m01&", device_name(*device));
-            }
+            let names = ending(devices).map_or_else(
+                || devices.iter().map(|device| device_name(*device)).collect(),
+                |pattern| vec![pattern],
+            );
+            let each = names.iter().map(|name| format!("match=load/{name}/m01"));
+            each.collect::<Vec<_>>().join("&")
         }
-    }
-    let series = series.trim_end_matches('&');
+    };
     let (from, to, every) = (question.from_ms, question.to_ms, question.every_s);
     let buckets = match question.asked {
         Asked::Last => return format!("/api/v1/last?{series}&format=csv"),
@@ -214,4 +212,15 @@ fn path(question: &Question) -> String {
         Asked::Means => format!("&every={every}s&agg=mean"),
     };
     format!("/api/v1/range?{series}&from={from}&to={to}{buckets}&format=csv")
+}
+
+/// A pattern for a hundred devices, which are all whose numbers end with the digits that the first ends
+/// with: a question takes at most 64 patterns.
+fn ending(devices: &[u32]) -> Option<String> {
+    let [first, second, ..] = devices else {
+        return None;
+    };
+    let digits = (second - first).checked_ilog10().filter(|_| devices.len() == 100)?;
+    let digits = usize::try_from(digits).ok()?;
+    Some(format!("d*{first:0digits$}"))
 }

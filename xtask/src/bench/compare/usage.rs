@@ -174,9 +174,15 @@ fn descendants(root: u32) -> Vec<(u32, Stat)> {
         false
     };
     let ours: Vec<u32> = all.keys().filter(|pid| is_ours(pid)).copied().collect();
-    ours.into_iter()
-        .filter_map(|pid| Some((pid, all.remove(&pid)?)))
-        .collect()
+    let own = |pid| {
+        let mut stat = all.remove(&pid)?;
+        // A process may have named itself anything.
+        if let Ok(program) = fs::read_link(format!("/proc/{pid}/exe")) {
+            stat.name = program.file_name()?.to_string_lossy().into_owned();
+        }
+        Some((pid, stat))
+    };
+    ours.into_iter().filter_map(own).collect()
 }
 
 /// Name, parent and ticks of user and system time of a line of `/proc/PID/stat`.

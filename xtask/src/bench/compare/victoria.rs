@@ -34,7 +34,14 @@ impl Victoria {
                 install: "apt-get install victoria-metrics".to_owned(),
             }));
         };
-        let said = Command::new(&program).arg("--version").output()?;
+        // Debian's own does not say its version.
+        let said = Command::new("dpkg-query")
+            .args(["--show", "--showformat=${Version}", "victoria-metrics"])
+            .output();
+        let version = said.map_or_else(
+            |_| "of unknown version".to_owned(),
+            |said| String::from_utf8_lossy(&said.stdout).into_owned(),
+        );
         let data = dir.join("victoria");
         std::fs::create_dir_all(&data)?;
         let address = format!("127.0.0.1:{}", free_port()?);
@@ -47,12 +54,6 @@ impl Victoria {
         until("VictoriaMetrics being there", TIMEOUT, || {
             Ok(local_cluster::page(&address, "/health", TIMEOUT).ok())
         })?;
-        let said = String::from_utf8_lossy(&said.stdout).into_owned()
-            + &String::from_utf8_lossy(&said.stderr);
-        let version = said
-            .trim()
-            .trim_start_matches("victoria-metrics-")
-            .to_owned();
         Ok(Ok(Self {
             process,
             address,

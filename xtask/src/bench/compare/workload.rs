@@ -306,11 +306,13 @@ fn take(
 /// A length of time in words.
 #[expect(clippy::cast_precision_loss, reason = "for display")]
 fn span(ms: i64) -> String {
-    match ms {
-        HOUR_MS.. => format!("{} h", ms as f64 / HOUR_MS as f64),
-        MINUTE_MS.. => format!("{} min", ms as f64 / MINUTE_MS as f64),
-        _ => format!("{} s", ms as f64 / 1000.0),
-    }
+    let (unit, name) = match ms {
+        HOUR_MS.. => (HOUR_MS, "h"),
+        MINUTE_MS.. => (MINUTE_MS, "min"),
+        _ => (1000, "s"),
+    };
+    let number = format!("{:.1}", ms as f64 / unit as f64);
+    format!("{} {name}", number.trim_end_matches(".0"))
 }
 
 /// A number with its thousands set off.

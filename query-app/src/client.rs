@@ -17,6 +17,7 @@ mod pace;
 mod pages;
 mod presence;
 mod race;
+mod ranking;
 mod rows;
 mod survey;
 pub mod tail;
@@ -185,7 +186,9 @@ impl Client {
                 Some(shaper.with_limit(question.limit))
             }
         };
-        Ok(RangeAnswer::new(freshness, reader, shaper).paged(question))
+        Ok(RangeAnswer::new(freshness, reader, shaper)
+            .paged(question)
+            .ranked(question))
     }
 
     /// Asks for the latest reading of each series.

@@ -46,14 +46,16 @@ pub enum Format {
 pub enum FormatError {
     /// The form holds one series at a time, and this one has too many rows for that.
     #[error(
-        "series {path} has more than {rows_max} rows in this range, which JSON holds in memory at \
-         once: ask for CSV or ndjson, buckets, a shorter range or a limit"
+        "series {path} has more than {rows_max} rows, or {bytes_max} bytes, in this range, which \
+         JSON holds in memory at once: ask for CSV or ndjson, buckets, a shorter range or a limit"
     )]
     SeriesTooLong {
         /// The series.
         path: String,
         /// The bound.
         rows_max: usize,
+        /// The bound of their bytes.
+        bytes_max: usize,
     },
     /// The rows make no Arrow stream.
     #[error("{reason}")]
@@ -170,6 +172,7 @@ mod tests {
             }),
             filter: None,
             limit: None,
+            ranked: None,
             order: Order::Ascending,
             page: Page::default(),
         }

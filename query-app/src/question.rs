@@ -6,6 +6,7 @@
 pub mod buckets;
 pub mod calendar;
 pub mod cursor;
+pub mod ranked;
 pub mod upkeep;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use store_wire::message::{Bounds, Order, PATTERNS_MAX};
 
 pub use buckets::{Buckets, Fill};
 pub use cursor::Cursor;
+pub use ranked::Ranked;
 
 use crate::failure::UsageError;
 
@@ -38,6 +40,8 @@ pub struct RangeQuestion {
     pub limit: Option<u64>,
     /// Order of the rows of a series; series are always in order of their paths.
     pub order: Order,
+    /// Only the best rows, in place of all in order.
+    pub ranked: Option<Ranked>,
     /// How much of the answer is wanted now.
     pub page: Page,
 }
@@ -83,7 +87,8 @@ pub struct RangeTexts<'a> {
     pub from: Option<&'a str>,
     /// A time; now when missing.
     pub to: Option<&'a str>,
-    /// A duration, or days, weeks, months or years.
+    /// A duration, days, weeks, months or years, or `all` for one bucket over the whole range; that when
+    /// it is missing and something else asks for buckets.
     pub every: Option<&'a str>,
     /// The time zone of a calendar, and of dates and times that name none.
     pub tz: Option<&'a str>,
@@ -99,6 +104,10 @@ pub struct RangeTexts<'a> {
     pub filter: Option<&'a str>,
     /// A count of at least 1.
     pub limit: Option<&'a str>,
+    /// A count of at least 1.
+    pub top: Option<&'a str>,
+    /// A count of at least 1.
+    pub bottom: Option<&'a str>,
     /// A count of at least 1.
     pub page: Option<&'a str>,
     /// As an answer gave it.
@@ -135,6 +144,7 @@ impl RangeQuestion {
                 .map(|text| parse_count("limit", text))
                 .transpose()?,
             order: texts.order,
+            ranked: Ranked::parse(texts)?,
             page: Page {
                 rows: texts
                     .page
@@ -152,9 +162,14 @@ impl RangeQuestion {
 
 impl Page {
     /// The terms on which the page is asked for: nothing older than the page before.
-    pub(crate) fn terms(&self, terms: &Terms) -> Terms {
+    pub fn terms(&self, terms: &Terms) -> Terms {
         let consistency = match (&self.cursor, terms.consistency) {
             (Some(cursor), Consistency::Any) => Consistency::AtLeast(cursor.token),
+            (Some(cursor), Consistency::AtLeast(token)) => {
+                Consistency::AtLeast(token.max(cursor.token))
+            }
+            // Fresh enough and no older than the page before: what sees everything is both.
+            (Some(_), Consistency::MaxStaleness(_)) => Consistency::Linearizable,
             (_, asked) => asked,
         };
         Terms {
@@ -250,250 +265,4 @@ fn parse_time_in(
 }
 
 #[cfg(test)]
-mod tests {
-    use sensor_model::Aggregate;
-
-    use super::calendar::Every;
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_nanos(1_763_632_800_000_000_000);
-
-    fn texts<'a>() -> RangeTexts<'a> {
-        RangeTexts {
-            patterns: vec!["plant/**"],
-            from: Some("-1h"),
-            ..RangeTexts::default()
-        }
-    }
-
-    fn fault(texts: &RangeTexts<'_>) -> String {
-        RangeQuestion::parse(texts, NOW).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_range_ends_now_unless_told_otherwise() {
-        let question = RangeQuestion::parse(&texts(), NOW).unwrap();
-        assert_eq!(question.range.to, NOW);
-        assert_eq!(question.rows, Rows::Readings);
-    }
-
-    #[test]
-    fn buckets_have_the_mean_unless_told_otherwise() {
-        let question = RangeQuestion::parse(
-            &RangeTexts {
-                every: Some("5m"),
-                ..texts()
-            },
-            NOW,
-        );
-        let Rows::Buckets(buckets) = question.unwrap().rows else {
-            panic!("no buckets");
-        };
-        assert_eq!(buckets.every, Every::Fixed(Duration::from_secs(300)));
-        assert_eq!(buckets.aggregates, [Aggregate::Mean]);
-        assert_eq!((buckets.fill, buckets.by), (Fill::None, None));
-    }
-
-    #[test]
-    fn each_fault_names_its_parameter() {
-        let cases = [
-            (
-                "match: ",
-                RangeTexts {
-                    patterns: vec!["a//b"],
-                    ..texts()
-                },
-            ),
-            (
-                "match: ",
-                RangeTexts {
-                    patterns: Vec::new(),
-                    ..texts()
-                },
-            ),
-            (
-                "from: ",
-                RangeTexts {
-                    from: None,
-                    ..texts()
-                },
-            ),
-            (
-                "from: ",
-                RangeTexts {
-                    from: Some("soon"),
-                    ..texts()
-                },
-            ),
-            (
-                "from: ",
-                RangeTexts {
-                    to: Some("-2h"),
-                    ..texts()
-                },
-            ),
-            (
-                "to: ",
-                RangeTexts {
-                    to: Some("2026-13-01"),
-                    ..texts()
-                },
-            ),
-            (
-                "every: ",
-                RangeTexts {
-                    every: Some("5"),
-                    ..texts()
-                },
-            ),
-            (
-                "every: ",
-                RangeTexts {
-                    every: Some("0s"),
-                    ..texts()
-                },
-            ),
-            (
-                "agg: ",
-                RangeTexts {
-                    agg: Some("mean"),
-                    ..texts()
-                },
-            ),
-            (
-                "agg: ",
-                RangeTexts {
-                    every: Some("1m"),
-                    agg: Some("median"),
-                    ..texts()
-                },
-            ),
-            (
-                "agg: ",
-                RangeTexts {
-                    every: Some("1m"),
-                    agg: Some("min,min"),
-                    ..texts()
-                },
-            ),
-            (
-                "fill: ",
-                RangeTexts {
-                    every: Some("1m"),
-                    fill: Some("zero"),
-                    ..texts()
-                },
-            ),
-            (
-                "fill: ",
-                RangeTexts {
-                    every: Some("1us"),
-                    fill: Some("null"),
-                    ..texts()
-                },
-            ),
-            (
-                "fill-max: ",
-                RangeTexts {
-                    every: Some("1m"),
-                    fill: Some("null"),
-                    fill_max: Some("5m"),
-                    ..texts()
-                },
-            ),
-            (
-                "by: ",
-                RangeTexts {
-                    by: Some("2"),
-                    ..texts()
-                },
-            ),
-            (
-                "by: ",
-                RangeTexts {
-                    every: Some("1m"),
-                    by: Some("line"),
-                    ..texts()
-                },
-            ),
-            (
-                "tz: ",
-                RangeTexts {
-                    tz: Some("Berlin"),
-                    ..texts()
-                },
-            ),
-            (
-                "where: ",
-                RangeTexts {
-                    filter: Some("value"),
-                    ..texts()
-                },
-            ),
-            (
-                "page: ",
-                RangeTexts {
-                    page: Some("0"),
-                    ..texts()
-                },
-            ),
-            (
-                "cursor: ",
-                RangeTexts {
-                    cursor: Some("abc"),
-                    ..texts()
-                },
-            ),
-            (
-                "limit: ",
-                RangeTexts {
-                    limit: Some("0"),
-                    ..texts()
-                },
-            ),
-            (
-                "limit: ",
-                RangeTexts {
-                    limit: Some("-1"),
-                    ..texts()
-                },
-            ),
-        ];
-        for (name, texts) in cases {
-            let message = fault(&texts);
-            assert!(message.starts_with(name), "{texts:?} gave {message}");
-        }
-    }
-
-    #[test]
-    fn a_reversed_range_shows_both_ends() {
-        let message = fault(&RangeTexts {
-            from: Some("2026-01-02"),
-            to: Some("2026-01-01"),
-            ..texts()
-        });
-        assert!(
-            message.contains("2026-01-02T00:00:00.000000000Z"),
-            "{message}"
-        );
-        assert!(message.contains("reversed"), "{message}");
-    }
-
-    #[test]
-    fn a_date_is_one_of_the_zone_that_is_named() {
-        let of = |tz| {
-            let texts = RangeTexts {
-                from: Some("2026-07-01"),
-                to: Some("2026-07-02T00:00:00Z"),
-                tz,
-                ..texts()
-            };
-            RangeQuestion::parse(&texts, NOW).unwrap().range.from
-        };
-        assert_eq!(of(None).to_string(), "2026-07-01T00:00:00.000000000Z");
-        assert_eq!(
-            of(Some("Europe/Berlin")).to_string(),
-            "2026-06-30T22:00:00.000000000Z"
-        );
-    }
-}
+mod tests;

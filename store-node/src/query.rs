@@ -30,13 +30,14 @@ use metrics::{counter, histogram};
 use store_wire::endpoint::Connection;
 use store_wire::frame::{FrameReceiver, FrameSender, ReceiveError, SendError};
 use store_wire::identity::PeerIdentity;
-use store_wire::message::{ErrorCode, Request, Response, RowsAsked, WireError};
+use store_wire::message::{
+    ErrorCode, Intent, Request, Response, RetentionRequest, RowsAsked, WireError,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use crate::fair_share::Busy;
 use crate::ingest::refusal::propose_error;
 use crate::node::Context;
 use crate::raft::Proposed;
@@ -216,7 +217,11 @@ async fn respond(
             timeout_ms,
         } => {
             let deadline = deadline(timeout_ms);
-            let deleted = delete::delete(context, peer, pattern, range, intent, deadline).await?;
+            let deleted = delete::delete(context, peer, pattern, range, intent, deadline);
+            let deleted = match intent {
+                Intent::Preview => while_wanted(sender, deleted).await?,
+                _ => deleted.await?,
+            };
             return Ok(sender.send(&deleted, &[]).await?);
         }
         Request::Retention {
@@ -224,7 +229,12 @@ async fn respond(
             timeout_ms,
         } => {
             let deadline = deadline(timeout_ms);
-            let answer = retention::retention(context, peer, request, deadline).await?;
+            let is_preview = matches!(request, RetentionRequest::Preview { .. });
+            let answer = retention::retention(context, peer, request, deadline);
+            let answer = match is_preview {
+                true => while_wanted(sender, answer).await?,
+                false => answer.await?,
+            };
             return Ok(sender.send(&answer, &[]).await?);
         }
         Request::Describe {
@@ -266,14 +276,26 @@ async fn respond(
     let (read, consistency, timeout_ms) = read;
     reads::check_permission(read.patterns(), peer)?;
     let deadline = deadline(timeout_ms);
-    freshness::reach(&context.replica, consistency, deadline).await?;
-    let permit = timeout_at(deadline, context.replica.reads().acquire(&peer.id(), 1)).await;
-    let permit = permit.map_err(|_| {
-        let late = "the read did not get its turn in the time allowed";
-        WireError::new(ErrorCode::Timeout, late)
-    })?;
-    let permit = permit.map_err(too_many_reads)?;
+    let turn = async {
+        freshness::reach(&context.replica, consistency, deadline).await?;
+        reads::turn(context, peer, deadline).await
+    };
+    let permit = tokio::select! {
+        permit = turn => permit?,
+        () = sender.stopped() => return Err(Unanswered::Gone),
+    };
     reads::answer(sender, read, peer, context, deadline, permit).await
+}
+
+/// What `asked` comes to, unless the peer goes first. For what may be dropped at any time.
+async fn while_wanted<T>(
+    sender: &FrameSender,
+    asked: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, Unanswered> {
+    tokio::select! {
+        answer = asked => Ok(answer?),
+        () = sender.stopped() => Err(Unanswered::Gone),
+    }
 }
 
 /// Whether a request may be made within a scope: scopes are of series.
@@ -291,12 +313,6 @@ fn check_within(request: &Request) -> Result<(), WireError> {
 fn nested() -> WireError {
     let message = "a scope within a scope means nothing: send the inner one alone";
     WireError::new(ErrorCode::BadRequest, message)
-}
-
-fn too_many_reads(busy: Busy) -> WireError {
-    let millis = u64::try_from(busy.retry_after.as_millis()).unwrap_or(u64::MAX);
-    let message = "too many reads wait on this node: ask another, or again later";
-    WireError::overloaded(message, millis.max(1))
 }
 
 /// Commits a command and waits until it is applied.

@@ -184,8 +184,11 @@ impl Scope {
         let Some(resume) = &question.resume else {
             return Some(whole);
         };
+        // What ended with its last reading: nothing is left of it, and so nothing is cut off.
+        let is_whole = resume.limit == Some(0) && resume.range == question.range;
         match path.cmp(&resume.path) {
             Ordering::Less => None,
+            Ordering::Equal if is_whole => None,
             Ordering::Equal => Some(Self {
                 range: resume.range,
                 limit: resume.limit,

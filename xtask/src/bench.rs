@@ -9,6 +9,7 @@ mod load;
 mod nodes;
 mod overload;
 mod page;
+mod query;
 mod rejoin;
 mod stage;
 mod storage;
@@ -27,8 +28,10 @@ pub(crate) enum Bench {
     /// How long no reading is taken when leadership is handed over, and when the leader is stopped or
     /// killed, on a cluster of this machine.
     Failover(failover::FailoverArguments),
-    /// A store with history, a part of it late: bytes a reading, memory, starts, queries.
+    /// A store with history, a part of it late: bytes a reading, memory, starts.
     History(history::HistoryArguments),
+    /// What questions cost, in the node and end to end, cold and warm, for one client and for many.
+    Query(query::QueryArguments),
     /// Bytes a reading of the plant and of recordings of real sensors, beside others.
     Storage(storage::StorageArguments),
     /// A follower is lost and replaced under load: how long the load waits at most.
@@ -47,6 +50,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Ingest(arguments) => ingest::run(arguments),
         Bench::Failover(arguments) => failover::run(arguments),
         Bench::History(arguments) => history::run(arguments),
+        Bench::Query(arguments) => query::run(arguments),
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),

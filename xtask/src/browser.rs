@@ -14,7 +14,6 @@ use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use local_cluster::workspace_root;
@@ -100,9 +99,7 @@ fn install_packages(dashboard: &Path) -> Result<()> {
 /// Compiles the library for the browser and gives the module's path.
 fn compile() -> Result<PathBuf> {
     let root = workspace_root();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .current_dir(root)
+    let status = local_cluster::cargo()
         .args(["rustc", "--package", "dashboard", "--lib"])
         .args(["--target", TARGET, "--profile", PROFILE])
         .args(["--crate-type", "cdylib"])

@@ -26,11 +26,10 @@ const BROWSER_TARGET: &str = "wasm32-unknown-unknown";
 
 /// Runs every check; stops at the first that fails.
 pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
-    let root = workspace_root();
-    step("formatting", cargo(root).args(["fmt", "--all", "--check"]))?;
+    step("formatting", cargo().args(["fmt", "--all", "--check"]))?;
     step(
         "lints",
-        cargo(root).args([
+        cargo().args([
             "clippy",
             "--workspace",
             "--all-targets",
@@ -42,7 +41,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     host::install_target(BROWSER_TARGET)?;
     step(
         "lints of the browser part",
-        cargo(root)
+        cargo()
             .args([
                 "clippy",
                 "-p",
@@ -58,15 +57,15 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
     // the libraries, and so compile them once more.
     step(
         "programs and tests",
-        cargo(root).args(["test", "--workspace", "--no-run"]),
+        cargo().args(["test", "--workspace", "--no-run"]),
     )?;
     if !arguments.skip_browser {
-        browser_tests(root)?;
+        browser_tests(workspace_root())?;
     }
     host::install_ip();
     step(
         "tests",
-        cargo(root).args(["test", "--workspace", "--no-fail-fast"]),
+        cargo().args(["test", "--workspace", "--no-fail-fast"]),
     )
 }
 
@@ -100,10 +99,10 @@ fn browser_tests(root: &Path) -> Result<()> {
     system.stop()
 }
 
-fn cargo(root: &Path) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+fn cargo() -> Command {
+    let mut command = local_cluster::cargo();
     // What a compiler remembers for the next change would be more than all that it has built.
-    command.current_dir(root).env("CARGO_INCREMENTAL", "0");
+    command.env("CARGO_INCREMENTAL", "0");
     command
 }
 

@@ -7,16 +7,13 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{Float64Builder, Int64Builder, StringBuilder};
-use arrow_array::types::Int32Type;
-use arrow_array::{
-    ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, TimestampNanosecondArray,
-};
+use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use sensor_model::{Aggregate, Bucket, Value};
 
 use crate::ColumnarError;
-use crate::rows::{BATCH_ROWS, timestamp_type, word_type};
+use crate::rows::{BATCH_ROWS, Words, timestamp_type, word_type};
 
 /// The values of one aggregate.
 enum BucketColumn {
@@ -31,19 +28,11 @@ enum BucketColumn {
 /// Writes buckets of series or groups as an Arrow IPC stream.
 pub struct BucketStream {
     schema: SchemaRef,
-    /// What the rows that follow are of, a word for each column of the head.
-    open: Vec<Option<String>>,
-    heads: Vec<Head>,
+    /// What rows are of.
+    heads: Vec<Words>,
     starts: Vec<i64>,
     columns: Vec<BucketColumn>,
     writer: StreamWriter<Vec<u8>>,
-}
-
-/// A column of words, of which one may be missing.
-#[derive(Default)]
-struct Head {
-    words: Vec<String>,
-    keys: Vec<Option<i32>>,
 }
 
 impl BucketStream {
@@ -81,8 +70,7 @@ impl BucketStream {
         Ok(Self {
             writer: StreamWriter::try_new(Vec::new(), &schema)?,
             schema,
-            open: vec![None; heads.len()],
-            heads: heads.iter().map(|_| Head::default()).collect(),
+            heads: heads.iter().map(|_| Words::default()).collect(),
             starts: Vec::new(),
             columns,
         })
@@ -90,7 +78,9 @@ impl BucketStream {
 
     /// What the buckets that follow are of: a text, if there is one, for each column of the head.
     pub fn open(&mut self, key: Vec<Option<String>>) {
-        self.open = key;
+        for (head, word) in self.heads.iter_mut().zip(key) {
+            head.open(word);
+        }
     }
 
     /// Takes buckets, and appends to `out` what is ready.
@@ -98,8 +88,8 @@ impl BucketStream {
     /// # Errors
     /// [`ColumnarError::Arrow`].
     pub fn buckets(&mut self, rows: &[Bucket], out: &mut Vec<u8>) -> Result<(), ColumnarError> {
-        for (head, word) in self.heads.iter_mut().zip(&self.open) {
-            head.extend(word.as_deref(), rows.len());
+        for head in &mut self.heads {
+            head.extend(rows.len());
         }
         for row in rows {
             self.starts.push(row.start.as_nanos());
@@ -145,26 +135,6 @@ impl BucketStream {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)?;
         self.writer.write(&batch)?;
         Ok(())
-    }
-}
-
-impl Head {
-    fn extend(&mut self, word: Option<&str>, rows: usize) {
-        let key = word.map(|word| {
-            // Rows of one series or group follow each other.
-            if self.words.last().is_none_or(|last| last != word) {
-                self.words.push(word.to_owned());
-            }
-            i32::try_from(self.words.len() - 1).unwrap_or(i32::MAX)
-        });
-        self.keys.resize(self.keys.len() + rows, key);
-    }
-
-    fn take(&mut self) -> Result<ArrayRef, ColumnarError> {
-        let keys = Int32Array::from(std::mem::take(&mut self.keys));
-        let words = StringArray::from(std::mem::take(&mut self.words));
-        let array = DictionaryArray::<Int32Type>::try_new(keys, Arc::new(words))?;
-        Ok(Arc::new(array))
     }
 }
 

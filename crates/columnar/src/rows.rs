@@ -56,39 +56,40 @@ pub(crate) fn schema(described: Described) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// A column of texts that repeat. A word that no row has takes no room.
+/// A column of texts that repeat, each of which the dictionary has once. A word that no row has takes no
+/// room.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     known: HashMap<String, i32>,
     words: Vec<String>,
-    keys: Vec<i32>,
-    /// The word of the rows that follow, and its key once a row has it.
-    open: String,
+    keys: Vec<Option<i32>>,
+    /// The word of the rows that follow, if they have one, and its key once a row has it.
+    open: Option<String>,
     key: Option<i32>,
 }
 
 impl Words {
     /// The word of the rows that follow.
-    pub(crate) fn open(&mut self, word: &str) {
-        word.clone_into(&mut self.open);
+    pub(crate) fn open(&mut self, word: Option<String>) {
+        self.open = word;
         self.key = None;
     }
 
     /// So many rows more have the open word.
     pub(crate) fn extend(&mut self, rows: usize) {
-        let key = self.key.unwrap_or_else(|| self.key_of_open());
-        self.key = Some(key);
-        self.keys.resize(self.keys.len() + rows, key);
+        self.key = self.key.or_else(|| self.key_of_open());
+        self.keys.resize(self.keys.len() + rows, self.key);
     }
 
-    fn key_of_open(&mut self) -> i32 {
+    fn key_of_open(&mut self) -> Option<i32> {
+        let open = self.open.as_ref()?;
         // A batch has far fewer words than that.
         let next = i32::try_from(self.words.len()).unwrap_or(i32::MAX);
-        let key = *self.known.entry(self.open.clone()).or_insert(next);
+        let key = *self.known.entry(open.clone()).or_insert(next);
         if key == next {
-            self.words.push(self.open.clone());
+            self.words.push(open.clone());
         }
-        key
+        Some(key)
     }
 
     /// The rows so far as an array. The open word stays open.
@@ -138,11 +139,11 @@ impl ReadingRows {
 
     /// The series of the rows that follow.
     pub(crate) fn open(&mut self, series: &SeriesDescription) {
-        self.paths.open(series.path.as_str());
+        self.paths.open(Some(series.path.as_str().to_owned()));
         if self.described == Described::Yes {
-            self.units.open(series.unit.as_str());
+            self.units.open(Some(series.unit.as_str().to_owned()));
             let attributes = serde_json::to_string(&series.attributes);
-            self.attributes.open(&attributes.unwrap_or_default());
+            self.attributes.open(Some(attributes.unwrap_or_default()));
         }
     }
 

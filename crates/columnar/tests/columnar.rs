@@ -145,6 +145,9 @@ fn buckets_have_typed_aggregates_and_keys_that_may_be_missing() {
         Some(Value::Text("open".to_owned())),
     ];
     stream.buckets(&[bucket(1, text)], &mut out).unwrap();
+    stream.open(vec![Some("x".to_owned()), None]);
+    let nothing = vec![None, Some(Value::I64(0)), None];
+    stream.buckets(&[bucket(2, nothing)], &mut out).unwrap();
     stream.end(&mut out).unwrap();
     let mut reader = StreamReader::try_new(out.as_slice(), None).unwrap();
     let batch = reader.next().unwrap().unwrap();
@@ -167,10 +170,17 @@ fn buckets_have_typed_aggregates_and_keys_that_may_be_missing() {
         ]
     );
     assert!(batch.column(1).is_null(0) && batch.column(1).is_valid(1));
+    let words = batch.column(0).as_dictionary::<Int32Type>();
+    assert_eq!(
+        words.values().len(),
+        2,
+        "each word once, though one comes again"
+    );
+    assert_eq!(words.keys().values(), &[0, 1, 0]);
     assert!(batch.column(3).is_null(1));
     assert_eq!(
         batch.column(4).as_primitive::<Int64Type>().values(),
-        &[2, 1]
+        &[2, 1, 0]
     );
     assert_eq!(batch.column(5).as_primitive::<Float64Type>().value(0), 1.0);
     assert_eq!(batch.column(6).as_string::<i32>().value(1), "open");

@@ -29,31 +29,35 @@ pub fn workspace_root() -> &'static Path {
         .expect("this crate lies two folders below the workspace's root")
 }
 
+/// A cargo that works on the workspace as one that is run by hand does.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace_root());
+    // What cargo has said about this program itself would make build scripts run again that look
+    // at it, and everything above them compile again, in turn with every build by hand.
+    let own = env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    for name in own {
+        command.env_remove(name);
+    }
+    command
+}
+
 impl Programs {
     /// Compiles `packages` and says where they are.
     ///
     /// # Errors
     /// When cargo cannot be run or the build fails; cargo has said why.
     pub fn build(packages: &[&str], profile: Profile) -> Result<Self> {
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command
-            .current_dir(workspace_root())
-            .args(["build", "--bins"]);
+        let mut command = cargo();
+        command.args(["build", "--bins"]);
         if profile == Profile::Release {
             command.arg("--release");
         }
         for package in packages {
             command.args(["-p", package]);
-        }
-        // What cargo has said about this program itself would make build scripts run again that look
-        // at it, and everything above them compile again, in turn with every build by hand.
-        let own = env::vars_os().map(|(name, _)| name).filter(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        });
-        for name in own {
-            command.env_remove(name);
         }
         let status = command.status().context("cannot run cargo")?;
         if !status.success() {

@@ -4,8 +4,11 @@
 //! question and every write against its patterns ([`Client::within`]), so no route can forget to. A
 //! route without that client cannot ask anything.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sensor_model::Pattern;
@@ -13,8 +16,10 @@ use store_wire::identity::Permissions;
 use store_wire::message::ErrorCode;
 
 use crate::api::ApiState;
+use crate::api::guard::Guard;
 use crate::api::problem::Problem;
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::tokens::Scopes;
 
 /// What a route does, as scopes name it.
@@ -35,6 +40,31 @@ pub(crate) enum Access {
 /// The client of whoever asks, put there by [`admit`].
 #[derive(Clone)]
 pub(crate) struct Asking(pub(crate) Client);
+
+/// By what right a request is answered: a token may be revoked, or expire, while its answer goes on.
+#[derive(Clone)]
+pub(crate) struct Permit(Option<(Arc<Guard>, HeaderMap)>);
+
+impl Permit {
+    /// Whether it still holds.
+    ///
+    /// # Errors
+    /// A [`Failure`] that says why not: `UNAUTHENTICATED`, or `OVERLOADED` where nobody can say.
+    pub(crate) async fn check(&self) -> Result<(), Failure> {
+        let Some((guard, headers)) = &self.0 else {
+            return Ok(());
+        };
+        let refused = |problem: Problem| {
+            let overloaded = ErrorCode::Overloaded;
+            let code = match problem.code() == overloaded.as_str() {
+                true => overloaded,
+                false => ErrorCode::Unauthenticated,
+            };
+            Failure::new(code, problem.detail())
+        };
+        guard.holder(headers).await.map(drop).map_err(refused)
+    }
+}
 
 impl Access {
     /// What it is called in scopes.
@@ -90,6 +120,11 @@ pub(super) async fn admit(
     };
     match asking {
         Ok(client) => {
+            let presented = request.headers().get(header::AUTHORIZATION).cloned();
+            let presented = presented.map(|token| (header::AUTHORIZATION, token));
+            let guard = state.guard.clone();
+            let permit = Permit(guard.map(|guard| (guard, presented.into_iter().collect())));
+            request.extensions_mut().insert(permit);
             request.extensions_mut().insert(Asking(client));
             next.run(request).await
         }
@@ -103,6 +138,15 @@ impl<S: Sync> FromRequestParts<S> for Asking {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let asking = parts.extensions.get::<Self>().cloned();
         asking.ok_or_else(|| Problem::new(ErrorCode::Internal, "nobody decided who asks"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Permit {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let permit = parts.extensions.get::<Self>().cloned();
+        permit.ok_or_else(|| Problem::new(ErrorCode::Internal, "nobody decided who asks"))
     }
 }
 

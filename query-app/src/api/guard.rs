@@ -99,7 +99,19 @@ impl Guard {
         if let Some(table) = self.known().usable(fresh) {
             return Ok(table);
         }
+        let overloaded = |reason: &str| {
+            let detail = format!("whom to let in cannot be looked up: {reason}");
+            Problem::new(ErrorCode::Overloaded, detail)
+        };
         let began = Instant::now();
+        {
+            let mut known = self.known();
+            // Those who waited for the turn do not try again what has just failed.
+            if known.tried_lately() && known.kept().is_none() {
+                return Err(overloaded("the store did not answer"));
+            }
+            known.tried = Some(began);
+        }
         let terms = Terms {
             consistency: Consistency::MaxStaleness(STALENESS_MAX),
             timeout: READ_TIMEOUT,
@@ -119,10 +131,8 @@ impl Guard {
             }
             Err(failure) => {
                 warn!(%failure, "tokens cannot be read");
-                known.kept().ok_or_else(|| {
-                    let detail = format!("whom to let in cannot be looked up: {failure}");
-                    Problem::new(ErrorCode::Overloaded, detail)
-                })
+                let kept = known.kept();
+                kept.ok_or_else(|| overloaded(&failure.to_string()))
             }
         }
     }
@@ -140,8 +150,11 @@ impl Known {
         if read.elapsed() < fresh {
             return Some(Arc::clone(table));
         }
-        let tried_lately = self.tried.is_some_and(|tried| tried.elapsed() < PAUSE);
-        self.kept().filter(|_| tried_lately)
+        self.kept().filter(|_| self.tried_lately())
+    }
+
+    fn tried_lately(&self) -> bool {
+        self.tried.is_some_and(|tried| tried.elapsed() < PAUSE)
     }
 
     /// The last table, while it counts.

@@ -135,11 +135,11 @@ impl Problem {
     /// No replica answers: 503 whatever the reason, as a load balancer expects.
     pub(crate) fn not_ready(failure: &Failure) -> Self {
         let code = failure.code.as_str();
-        Self::with_status(
-            StatusCode::SERVICE_UNAVAILABLE,
-            code,
-            failure.message.as_str(),
-        )
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self {
+            retry_after: Some(failure.retry_after.unwrap_or(RETRY_AFTER_DEFAULT)),
+            ..Self::with_status(status, code, failure.message.as_str())
+        }
     }
 
     /// A body that is not JSON by its own account.

@@ -2,11 +2,11 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
-use store_wire::message::Order;
+use store_wire::message::{ErrorCode, Order};
 use tracing::warn;
 
 use crate::api::ApiState;
@@ -41,6 +41,8 @@ pub(super) const RANGE: Operation = Operation {
         &known::BY,
         &known::WHERE,
         &known::LIMIT,
+        &known::TOP,
+        &known::BOTTOM,
         &known::ORDER,
         &known::PAGE,
         &known::CURSOR,
@@ -68,6 +70,7 @@ pub(super) async fn range(
     State(state): State<ApiState>,
     Asking(client): Asking,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let parameters = Parameters::parse(&uri, &RANGE)?;
@@ -83,6 +86,8 @@ pub(super) async fn range(
         by: parameters.text("by"),
         filter: parameters.text("where"),
         limit: parameters.text("limit"),
+        top: parameters.text("top"),
+        bottom: parameters.text("bottom"),
         page: parameters.text("page"),
         cursor: parameters.text("cursor"),
         order: parse_order(parameters.text("order"))?,
@@ -116,6 +121,11 @@ pub(super) async fn range(
     }
     let first = first.freeze();
     let summary = pieces.answer.summary();
+    if version < Version::HTTP_11 && summary.is_none() {
+        let detail = "so long an answer needs HTTP/1.1: in HTTP/1.0 one that is broken off looks whole \
+                      (a proxy in between may need to be told, as with proxy_http_version 1.1)";
+        return Err(Problem::new(ErrorCode::BadRequest, detail));
+    }
     let token = summary.map_or(freshness.applied, |summary| summary.token);
     let rest = stream::unfold(pieces, |mut pieces| async move {
         let piece = pieces.next().await.transpose()?;

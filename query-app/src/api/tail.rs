@@ -7,6 +7,7 @@
 mod events;
 mod socket;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,9 +16,10 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum::response::Response;
 use store_wire::message::ErrorCode;
+use tokio::time::{Instant, sleep_until};
 
 use crate::api::ApiState;
-use crate::api::access::{Access, Asking};
+use crate::api::access::{Access, Asking, Permit};
 use crate::api::operation::{Answer, Operation, faults};
 use crate::api::parameters::{Parameters, known};
 use crate::api::problem::Problem;
@@ -34,6 +36,10 @@ const SLOW_MAX: Duration = Duration::from_secs(30);
 const MESSAGE_BYTES: usize = 128 << 10;
 /// How often a connection on which nothing happens shows that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Longest message of a subscriber, in bytes: nothing it says matters, but that it leaves.
+const SAID_BYTES_MAX: usize = 4 << 10;
+/// How often it is looked whether a subscriber may still be told.
+const PERMIT_LOOK: Duration = Duration::from_secs(1);
 
 pub(super) const TAIL: Operation = Operation {
     method: "get",
@@ -61,6 +67,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(super) async fn tail(
     State(state): State<ApiState>,
     Asking(client): Asking,
+    permit: Permit,
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -91,11 +98,13 @@ pub(super) async fn tail(
     let tail = client.tail(&question, &terms).await?;
     Ok(match way {
         Way::Socket(upgrade) => {
-            let messages = Messages::new(tail, style, positions);
+            let messages = Messages::new(tail, permit, style, positions);
+            let upgrade = upgrade.max_message_size(SAID_BYTES_MAX);
+            let upgrade = upgrade.max_frame_size(SAID_BYTES_MAX);
             upgrade.on_upgrade(move |socket| socket::drive(socket, messages))
         }
         // The position of an event is its id, with or without readings.
-        Way::Events => events::answer(Messages::new(tail, style, Positions::Always)),
+        Way::Events => events::answer(Messages::new(tail, permit, style, Positions::Always)),
     })
 }
 
@@ -157,8 +166,16 @@ enum Message {
     Passed(Position),
 }
 
-/// Makes messages of what a tail gives.
+/// Makes messages of what a tail gives, for as long as the subscriber may be told.
 struct Messages {
+    feed: Feed,
+    permit: Permit,
+    /// When the permit is looked at again.
+    look: Instant,
+}
+
+/// Makes messages of what a tail gives.
+struct Feed {
     tail: Tail,
     json: LiveJson,
     positions: Positions,
@@ -168,17 +185,45 @@ struct Messages {
 }
 
 impl Messages {
-    fn new(tail: Tail, style: TimeStyle, positions: Positions) -> Self {
-        Self {
+    fn new(tail: Tail, permit: Permit, style: TimeStyle, positions: Positions) -> Self {
+        let feed = Feed {
             reached: tail.position(),
             tail,
             json: LiveJson::new(style),
             positions,
             event: None,
-        }
+        };
+        let look = Instant::now() + PERMIT_LOOK;
+        Self { feed, permit, look }
+    }
+
+    /// Everything up to here was told.
+    const fn reached(&self) -> Option<Position> {
+        self.feed.reached
     }
 
     /// The next message.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    async fn next(&mut self) -> Result<Message, Failure> {
+        let Self { feed, permit, look } = self;
+        let mut message = pin!(feed.next());
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(*look) => {
+                    permit.check().await?;
+                    *look = Instant::now() + PERMIT_LOOK;
+                }
+                message = &mut message => return message,
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// The next message of what was committed.
     ///
     /// # Cancel safety
     /// Safe.

@@ -10,6 +10,7 @@ pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod repl;
 pub(crate) mod retention;
+mod selection;
 pub(crate) mod series;
 pub(crate) mod serve;
 pub(crate) mod status;

@@ -9,6 +9,7 @@ use sensor_model::{Bucket, Columns, Kind, Reading, SeriesDescription, Token};
 use store_wire::message::{ErrorCode, Freshness, Response, SeriesInfo};
 
 use crate::client::pages::{Paged, Pager};
+use crate::client::ranking::Ranking;
 use crate::client::rows::decode_rows;
 use crate::failure::Failure;
 use crate::link::{Frame, Frames, LinkError};
@@ -95,6 +96,8 @@ pub struct RangeAnswer {
     /// Whether the buckets that come are of a group that was given before.
     is_passed_over: bool,
     pager: Option<Pager>,
+    /// What is left until all rows have come.
+    ranking: Option<Ranking>,
     summary: Option<Summary>,
 }
 
@@ -177,6 +180,7 @@ impl RangeAnswer {
             resumed: None,
             is_passed_over: false,
             pager: None,
+            ranking: None,
             summary: None,
         }
     }
@@ -185,6 +189,12 @@ impl RangeAnswer {
     pub(crate) fn paged(mut self, question: &RangeQuestion) -> Self {
         self.resumed = question.page.cursor.clone();
         self.pager = Pager::new(question, self.freshness.applied);
+        self
+    }
+
+    /// The same answer with the best rows of `question`, if it asks for them.
+    pub(crate) fn ranked(mut self, question: &RangeQuestion) -> Self {
+        self.ranking = question.ranked.map(Ranking::new);
         self
     }
 
@@ -206,6 +216,13 @@ impl RangeAnswer {
     /// # Errors
     /// The answer was cut: what came before is not the whole answer. Nothing may be asked of it again.
     pub async fn next(&mut self) -> Result<Option<Part>, Failure> {
+        while self.ranking.is_some() {
+            let part = self.next_part().await?;
+            match (part, &mut self.ranking) {
+                (Some(part), Some(ranking)) => ranking.add(part),
+                (_, ranking) => self.ready = ranking.take().map(Ranking::parts).unwrap_or_default(),
+            }
+        }
         loop {
             let Some(part) = self.next_part().await? else {
                 return Ok(None);

@@ -22,7 +22,7 @@ use futures::StreamExt;
 use sensor_model::{Columns, Consistency, Pattern, SeriesDescription, Timestamp, Token};
 use store_wire::batch::BatchView;
 use store_wire::message::{ErrorCode, Request, Response};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::answer::out_of_place;
 use super::race;
@@ -41,6 +41,8 @@ pub use position::{NotAPosition, Position};
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long a node may take to begin: it may have to catch up, for five seconds.
 const BEGIN_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long a node that cannot be asked is waited for, when all others say that what follows is gone.
+const GONE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait when no node could be followed; doubles with every further time.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest of these times.
@@ -141,8 +143,35 @@ struct Stream {
     address: String,
     frames: Frames,
     series: HashMap<u64, Arc<SeriesDescription>>,
+    /// When it last said something.
+    heard: Instant,
     /// It has not led any further yet.
     is_futile: bool,
+}
+
+/// What the nodes that were asked one after the other said.
+#[derive(Default)]
+struct Round {
+    /// One of them does not have what follows any more.
+    gone: Option<Failure>,
+    /// Another cannot be followed for another reason, of which a later time may be rid.
+    other: Option<Failure>,
+}
+
+impl Round {
+    fn note(&mut self, failure: Failure) {
+        let known = match failure.code {
+            ErrorCode::Gone => &mut self.gone,
+            _ => &mut self.other,
+        };
+        // That a node did not answer says least.
+        if known
+            .as_ref()
+            .is_none_or(|known| known.code == ErrorCode::Timeout)
+        {
+            *known = Some(failure);
+        }
+    }
 }
 
 impl Client {
@@ -236,8 +265,11 @@ impl Tail {
                 self.connect().await?;
                 continue;
             };
-            let frame = match timeout(SILENCE_MAX, stream.frames.next()).await {
-                Ok(Some(Ok(frame))) => Ok(frame),
+            let frame = match timeout_at(stream.heard + SILENCE_MAX, stream.frames.next()).await {
+                Ok(Some(Ok(frame))) => {
+                    stream.heard = Instant::now();
+                    Ok(frame)
+                }
                 Ok(Some(Err(error))) => Err(link_failure(error)),
                 Ok(None) => Err(self.interrupted("ended the stream")),
                 Err(_) => Err(self.interrupted("is silent")),
@@ -284,60 +316,60 @@ impl Tail {
             };
             let now = Instant::now();
             let deadline = self.deadline.unwrap_or(now + self.terms.timeout);
-            let mut last = None;
+            let mut round = Round::default();
             match self.client.candidates(&terms, deadline).await {
                 Ok(candidates) => {
                     for address in candidates {
                         match self.begin(&address).await {
                             Ok(()) => return Ok(()),
-                            Err(failure) => last = self.refused(&address, failure, last)?,
+                            Err(failure) => round.note(self.refused(&address, failure)?),
                         }
                     }
                 }
-                Err(failure) => last = Some(failure),
+                Err(failure) => round.note(failure),
             }
-            let last = last.unwrap_or_else(|| self.interrupted("no node is known"));
-            self.check_patience(last, deadline)?;
+            self.check_patience(round, deadline)?;
             sleep(self.pause).await;
             self.pause = (self.pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Whether to ask the next: gives the failure that says most so far.
-    fn refused(
-        &mut self,
-        address: &str,
-        failure: Failure,
-        last: Option<Failure>,
-    ) -> Result<Option<Failure>, Failure> {
+    /// Whether to ask the next.
+    fn refused(&self, address: &str, failure: Failure) -> Result<Failure, Failure> {
         if !failure.may_succeed_elsewhere() {
             return Err(failure);
         }
-        if failure.code == ErrorCode::Gone {
-            self.gone_since.get_or_insert_with(Instant::now);
-        } else {
+        if failure.code != ErrorCode::Gone {
             self.note_failure(address, &failure);
         }
-        let says_more =
-            |held: &Failure| held.code == ErrorCode::Timeout || failure.code == ErrorCode::Gone;
-        Ok(match last {
-            Some(held) if !says_more(&held) => Some(held),
-            _ => Some(failure),
-        })
+        Ok(failure)
     }
 
-    /// When nobody could be followed: gives up if that will not change by waiting.
-    fn check_patience(&self, last: Failure, deadline: Instant) -> Result<(), Failure> {
+    /// When nobody could be followed: gives up if that will not change by waiting, which it will not where
+    /// every node says that it is gone, and hardly where those that do not say so cannot be asked for long.
+    fn check_patience(&mut self, round: Round, deadline: Instant) -> Result<(), Failure> {
         let now = Instant::now();
-        let is_gone = |since: Instant| {
-            last.code == ErrorCode::Gone
-                && (self.deadline.is_some() || now >= since + self.terms.timeout)
+        let is_first = self.deadline.is_some();
+        let is_late = is_first && now + self.pause >= deadline;
+        let Some(gone) = round.gone else {
+            self.gone_since = None;
+            let other = round.other;
+            let last = other.unwrap_or_else(|| self.interrupted("no node is known"));
+            return if is_late { Err(last) } else { Ok(()) };
         };
-        let is_late = self.deadline.is_some() && now + self.pause >= deadline;
-        if is_late || self.gone_since.is_some_and(is_gone) {
-            return Err(last);
+        let since = *self.gone_since.get_or_insert(now);
+        let patience = match round.other {
+            None if is_first => Duration::ZERO,
+            None => self.terms.timeout,
+            Some(_) => GONE_PATIENCE,
+        };
+        if now >= since + patience {
+            return Err(gone);
         }
-        Ok(())
+        match round.other {
+            Some(other) if is_late => Err(other),
+            _ => Ok(()),
+        }
     }
 
     /// Follows the node at `address`.
@@ -362,6 +394,7 @@ impl Tail {
             address: address.to_owned(),
             frames,
             series: HashMap::new(),
+            heard: Instant::now(),
             is_futile: true,
         });
         self.gone_since = None;

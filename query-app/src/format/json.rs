@@ -3,7 +3,9 @@
 //! Numbers are written as exact text: integers of 64 bits whole, floats in the shortest form that
 //! reads back. What JSON cannot say (an infinite sum) is `null`.
 
-use sensor_model::{Aggregate, Bucket, Columns, GroupKey, Kind, SeriesDescription, Token, Value};
+use sensor_model::{
+    Aggregate, Bucket, Columns, GroupKey, Kind, SeriesDescription, Token, Value, Values,
+};
 use store_wire::message::Freshness;
 
 use crate::client::answer::{Part, Summary};
@@ -13,7 +15,11 @@ use crate::question::{Buckets, Rows};
 
 /// Most rows of one series that are held at once: times and values are two arrays, and the second
 /// can only be written when the first is whole.
-pub const SERIES_ROWS_MAX: usize = 4_000_000;
+pub const SERIES_ROWS_MAX: usize = 1_000_000;
+
+/// Most bytes of one series that are held at once, of which a row of readings takes 16 and its text, one of
+/// buckets 8 and 24 a value and their texts.
+pub const SERIES_BYTES_MAX: usize = 64 << 20;
 
 /// Writes a range as one document. Holds one series.
 pub struct JsonRange {
@@ -23,10 +29,12 @@ pub struct JsonRange {
     open: Option<OpenSeries>,
     series: u64,
     rows_max: usize,
+    bytes_max: usize,
 }
 
 struct OpenSeries {
     head: Part,
+    bytes: usize,
     readings: Columns,
     buckets: Vec<Bucket>,
 }
@@ -40,6 +48,7 @@ impl JsonRange {
             open: None,
             series: 0,
             rows_max: SERIES_ROWS_MAX,
+            bytes_max: SERIES_BYTES_MAX,
         }
     }
 
@@ -102,6 +111,7 @@ impl RangeFormat for JsonRange {
                 };
                 self.open = Some(OpenSeries {
                     head: part.clone(),
+                    bytes: 0,
                     readings: Columns::empty(kind),
                     buckets: Vec::new(),
                 });
@@ -109,23 +119,33 @@ impl RangeFormat for JsonRange {
             }
             Part::Readings(columns) => {
                 if let Some(open) = &mut self.open {
+                    open.bytes += columns.len() * 16;
+                    if let Values::Text(texts) = &columns.values {
+                        open.bytes += texts.iter().map(|text| text.len()).sum::<usize>();
+                    }
                     open.readings.extend_from(columns, 0, columns.len());
                 }
             }
             Part::Buckets(rows) => {
                 if let Some(open) = &mut self.open {
+                    let values = rows.iter().flat_map(|row| &row.values);
+                    open.bytes += rows.len() * 8 + values.map(bytes_of).sum::<usize>();
                     open.buckets.extend_from_slice(rows);
                 }
             }
         }
         match &self.open {
-            Some(open) if open.readings.len().max(open.buckets.len()) > self.rows_max => {
+            Some(open)
+                if open.readings.len().max(open.buckets.len()) > self.rows_max
+                    || open.bytes > self.bytes_max =>
+            {
                 Err(FormatError::SeriesTooLong {
                     path: match &open.head {
                         Part::Series(series) => series.path.as_str().to_owned(),
                         _ => "of a group".to_owned(),
                     },
                     rows_max: self.rows_max,
+                    bytes_max: self.bytes_max,
                 })
             }
             _ => Ok(()),
@@ -146,6 +166,14 @@ impl RangeFormat for JsonRange {
         }
         out.extend_from_slice(b"}\n");
     }
+}
+
+fn bytes_of(value: &Option<Value>) -> usize {
+    let text = match value {
+        Some(Value::Text(text)) => text.len(),
+        _ => 0,
+    };
+    size_of::<Option<Value>>() + text
 }
 
 fn write_readings(columns: &Columns, times: &mut TimeText, out: &mut Vec<u8>) {
@@ -269,7 +297,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     use proptest::prelude::*;
-    use sensor_model::{Grid, SeriesPath, Timestamp, Values};
+    use sensor_model::{Grid, SeriesPath, Timestamp};
     use serde_json::value::RawValue;
 
     use crate::question::calendar::Every;
@@ -390,6 +418,21 @@ mod tests {
         format.part(&readings(2), &mut out).unwrap();
         let refused = format.part(&readings(1), &mut out).unwrap_err();
         assert!(refused.to_string().contains("a/b"), "{refused}");
+    }
+
+    #[test]
+    fn a_series_whose_texts_are_over_the_bound_is_refused() {
+        for (bytes_max, fits) in [(2 * (16 + 5), true), (2 * (16 + 5) - 1, false)] {
+            let mut format = JsonRange::new(Rows::Readings, freshness(), TimeStyle::Nanos);
+            format.bytes_max = bytes_max;
+            let mut out = Vec::new();
+            format.part(&series("a/b", Kind::Text), &mut out).unwrap();
+            let readings = Part::Readings(Columns {
+                times: vec![0, 1],
+                values: Values::Text(vec!["words".into(), "again".into()]),
+            });
+            assert_eq!(format.part(&readings, &mut out).is_ok(), fits);
+        }
     }
 
     proptest! {

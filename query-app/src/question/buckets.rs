@@ -72,18 +72,15 @@ impl Buckets {
         texts: &RangeTexts<'_>,
         range: TimeRange,
     ) -> Result<Option<Self>, UsageError> {
-        let Some(every) = texts.every else {
-            for (name, given) in [
-                ("agg", texts.agg),
-                ("fill", texts.fill),
-                ("fill-max", texts.fill_max),
-                ("by", texts.by),
-            ] {
-                if given.is_some() {
-                    let reason = "only buckets have it: give `every` too, such as 1m";
-                    return Err(UsageError::new(name, reason));
-                }
+        for (name, given) in [("fill", texts.fill), ("fill-max", texts.fill_max)] {
+            if given.is_some() && texts.every.is_none() {
+                let reason = "only buckets have it: give `every` too, such as 1m";
+                return Err(UsageError::new(name, reason));
             }
+        }
+        let asked = [texts.agg, texts.by, texts.top, texts.bottom];
+        let is_one = asked.iter().any(Option::is_some).then_some("all");
+        let Some(every) = texts.every.or(is_one) else {
             return Ok(None);
         };
         let zone = texts.tz.map(parse_zone).transpose()?;

@@ -23,6 +23,8 @@ pub enum Every {
     Fixed(Duration),
     /// So many days, weeks, months or years. Never zero.
     Calendar(u32, Unit),
+    /// One bucket, which is the whole range.
+    All,
 }
 
 /// A unit of the calendar.
@@ -43,13 +45,16 @@ const MONTHS_OF_A_YEAR: i64 = 12;
 const GAP_MINUTES_MAX: i64 = 26 * 60;
 
 impl Every {
-    /// Reads `1d`, `2w`, `1mo`, `1y`, or a duration. Days are those of `zone`, and without one a fixed
+    /// Reads `1d`, `2w`, `1mo`, `1y`, `all`, or a duration. Days are those of `zone`, and without one a fixed
     /// time.
     ///
     /// # Errors
     /// A [`UsageError`] naming `every`, or `tz` where there is a zone and nothing that follows it.
     pub fn parse(text: &str, zone: Option<Tz>) -> Result<Self, UsageError> {
         let text = text.trim();
+        if text == "all" {
+            return Ok(Self::All);
+        }
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());
@@ -62,7 +67,7 @@ impl Every {
         };
         let Some(unit) = unit else {
             let fixed = parse_span("every", text).map_err(|error| {
-                let reason = format!("{}; or 1w, 1mo, 1y", error.reason);
+                let reason = format!("{}; or 1w, 1mo, 1y, all", error.reason);
                 UsageError::new("every", reason)
             })?;
             if zone.is_some() {
@@ -100,6 +105,14 @@ impl Every {
                 let zone = zone.unwrap_or(Tz::UTC);
                 Grid::Stretches(stretches(i64::from(count), unit, zone, range))
             }
+            Self::All => {
+                let width = range.to.as_nanos().abs_diff(range.from.as_nanos());
+                Grid::Stretches(vec![Stretch {
+                    from: range.from,
+                    width: NonZeroU64::new(width).unwrap_or(NonZeroU64::MIN),
+                    buckets: 1,
+                }])
+            }
         };
         grid.check(range)
             .map_err(|error| UsageError::new("every", error))?;
@@ -111,6 +124,7 @@ impl fmt::Display for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (count, unit) = match self {
             Self::Fixed(every) => return f.write_str(&format_duration(*every)),
+            Self::All => return f.write_str("all"),
             Self::Calendar(count, Unit::Day) => (count, "d"),
             Self::Calendar(count, Unit::Week) => (count, "w"),
             Self::Calendar(count, Unit::Month) => (count, "mo"),
@@ -136,7 +150,8 @@ pub fn parse_zone(text: &str) -> Result<Tz, UsageError> {
 pub fn instant(local: NaiveDateTime, zone: Tz) -> Option<Timestamp> {
     let minutes = (0..=GAP_MINUTES_MAX).map(TimeDelta::minutes);
     let found = minutes
-        .filter_map(|minutes| zone.from_local_datetime(&(local + minutes)).earliest())
+        .filter_map(|minutes| local.checked_add_signed(minutes))
+        .filter_map(|local| zone.from_local_datetime(&local).earliest())
         .next();
     found?.timestamp_nanos_opt().map(Timestamp::from_nanos)
 }
@@ -320,6 +335,14 @@ mod tests {
             ),
             ["2011-12-29T10:00", "2011-12-30T10:00", "2011-12-31T10:00"]
         );
+    }
+
+    #[test]
+    fn the_last_time_of_the_calendar_is_no_instant() {
+        let zone = Tz::America__New_York;
+        for local in [NaiveDateTime::MAX, NaiveDateTime::MIN] {
+            assert_eq!(instant(local, zone), None, "{local}");
+        }
     }
 
     #[test]

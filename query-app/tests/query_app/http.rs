@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode, header};
+use axum::http::{HeaderMap, Method, Request as HttpRequest, StatusCode, Version, header};
 use query_app::api::{Admission, service};
 use query_app::question::Terms;
 use sensor_model::{Value, Values};
@@ -13,7 +13,7 @@ use store_wire::message::{ErrorCode, Request, Response, WireError};
 use tower::ServiceExt;
 
 use crate::answers::{
-    SECOND, START, answer, failed, failing, head, node, plant, rows, series, status, written,
+    SECOND, START, answer, end, failed, failing, head, node, plant, rows, series, status, written,
 };
 use crate::store::{Cluster, FakeStore, Step};
 
@@ -216,7 +216,10 @@ async fn each_bad_parameter_is_a_problem_that_names_it_and_nothing_is_asked() {
         ("range?match=a&from=-1h&fil=null", "fil: "),
         ("last?match=a&match=b", "match: "),
         ("range?match=a&from=-1h&from=-2h", "from: "),
-        ("range?match=a&from=-1h&by=1", "by: "),
+        ("range?match=a&from=-1h&by=line", "by: "),
+        ("range?match=a&from=-1h&fill=null", "fill: "),
+        ("range?match=a&from=-1h&top=0", "top: "),
+        ("range?match=a&from=-1h&top=1&bottom=1", "bottom: "),
         ("range?match=a&from=-1h&where=80", "where: "),
         ("range?match=a&from=-1h&every=1d&tz=Mars", "tz: "),
         ("range?match=a&from=-1h&every=1h&tz=Europe/Berlin", "tz: "),
@@ -462,4 +465,31 @@ async fn health_follows_the_process_and_readiness_the_store() {
     let lonely = service(cluster.client("127.0.0.1:1"), terms, Admission::Anybody);
     assert_eq!(get(&lonely, "/healthz").await.status, StatusCode::OK);
     get(&lonely, "/readyz").await.problem(503, "TIMEOUT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_http_1_0_cannot_tell_whole_from_broken_off_is_refused() {
+    let cluster = Cluster::new();
+    let long = |count: usize| {
+        cluster.store(move |_, _| {
+            let times = 0..i64::try_from(count).unwrap();
+            let (series, _) = series("plant/a/parts", "", Values::I64(vec![]));
+            let columns = sensor_model::Columns {
+                times: times.clone().collect(),
+                values: Values::I64(times.collect()),
+            };
+            let head = Response::SeriesHead { series, seen: None };
+            vec![answer(), head.into(), rows(&columns), end()]
+        })
+    };
+    for (count, is_taken) in [(10, true), (10_000, false)] {
+        let store = long(count);
+        let mut request = HttpRequest::get("/api/v1/range?match=plant/**&from=-1h&format=csv");
+        request = request.version(Version::HTTP_10);
+        let reply = call(&app(&cluster, &store), request.body(Body::empty()).unwrap()).await;
+        match is_taken {
+            true => assert_eq!(reply.status.as_u16(), 200),
+            false => assert!(reply.problem(400, "BAD_REQUEST").contains("HTTP/1.1")),
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! Pages: put together they are the whole answer, whatever is asked and however small they are.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use query_app::client::answer::Part;
 use query_app::question::{Cursor, RangeQuestion, RangeTexts, Terms};
-use sensor_model::{Consistency, Reading, Timestamp, Value, Values};
+use sensor_model::{Consistency, Reading, Timestamp, Token, Value, Values};
 use store_wire::message::{Order, Request};
 
 use crate::answers::{SECOND, START, freshness, node, plant, series};
@@ -137,6 +139,26 @@ async fn a_page_is_of_nothing_older_than_the_one_before_and_of_the_same_range() 
     };
     assert_eq!(*consistency, Consistency::AtLeast(freshness().applied));
     assert_eq!(question.range.to.as_nanos(), START + 12 * SECOND);
+    let question = RangeQuestion::parse(&later, Timestamp::from_nanos(START)).unwrap();
+    let seen = |consistency| {
+        let terms = Terms {
+            consistency,
+            ..Terms::default()
+        };
+        question.page.terms(&terms).consistency
+    };
+    let (applied, newer) = (freshness().applied, freshness().applied.index + 1);
+    let token = |index| Token { index, ..applied };
+    assert_eq!(
+        seen(Consistency::AtLeast(token(1))),
+        Consistency::AtLeast(applied)
+    );
+    assert_eq!(
+        seen(Consistency::AtLeast(token(newer))),
+        Consistency::AtLeast(token(newer))
+    );
+    let stale = Consistency::MaxStaleness(Duration::from_secs(5));
+    assert_eq!(seen(stale), Consistency::Linearizable);
     let other = RangeTexts {
         limit: Some("7"),
         ..later

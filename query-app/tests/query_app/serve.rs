@@ -1,13 +1,16 @@
 //! `serve` as a process: it says where it listens, answers, and stops when told to.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt;
 use query_app::api::{Admission, service};
 use query_app::question::Terms;
-use query_app::serve::serve;
+use query_app::serve::{Limits, serve};
 use store_wire::message::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, oneshot};
@@ -95,7 +98,8 @@ async fn an_answer_under_way_ends_whole_after_the_service_was_told_to_stop() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(serve(listener, app, client, async {
+    let limits = Limits::default();
+    let serving = tokio::spawn(serve(listener, app, client, limits, async {
         let _ = stopped.await;
     }));
 
@@ -116,5 +120,103 @@ async fn an_answer_under_way_ends_whole_after_the_service_was_told_to_stop() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains(r#""value":false"#), "{answer}");
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
+}
+
+/// A service that asks no store, within `limits`; it ends with the test.
+async fn within(cluster: &Cluster, limits: Limits) -> SocketAddr {
+    let client = cluster.client("127.0.0.1:1");
+    let app = service(client.clone(), Terms::default(), Admission::Anybody);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, app, client, limits, std::future::pending()));
+    address
+}
+
+const ALIVE: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n";
+
+/// Whether a request on `stream` is answered, and the connection kept.
+async fn is_answered(stream: &mut tokio::net::TcpStream) -> bool {
+    stream.write_all(ALIVE).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\nok\n") {
+        if stream.read_buf(&mut answer).await.unwrap() == 0 {
+            return false;
+        }
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_head_does_not_come_or_that_is_idle_is_ended() {
+    let limits = Limits {
+        head: Duration::from_secs(30),
+        ..Limits::default()
+    };
+    let address = within(&Cluster::new(), limits).await;
+    for (said, whether) in [
+        (&b""[..], false),
+        (b"GET /healthz HT", false),
+        (ALIVE, true),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let is_answered = answer.starts_with("HTTP/1.1 200");
+        assert_eq!(is_answered, whether, "{said:?}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_connections_are_taken_and_the_next_waits_for_a_place() {
+    let limits = Limits {
+        connections: 2,
+        ..Limits::default()
+    };
+    let address = within(&Cluster::new(), limits).await;
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        assert!(is_answered(&mut stream).await);
+        taken.push(stream);
+    }
+    let mut next = tokio::net::TcpStream::connect(address).await.unwrap();
+    {
+        let mut waiting = pin!(is_answered(&mut next));
+        // Others are answered meanwhile, again and again; it is not.
+        for turn in 0..50 {
+            assert!(is_answered(&mut taken[turn % 2]).await);
+            assert!((&mut waiting).now_or_never().is_none());
+        }
+        drop(taken.pop());
+        assert!(waiting.await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_loses_its_place() {
+    let endless = || async {
+        let piece = bytes::Bytes::from_static(&[b'x'; 1 << 16]);
+        let pieces = futures::stream::repeat(Ok::<_, std::convert::Infallible>(piece));
+        axum::body::Body::from_stream(pieces)
+    };
+    let app = axum::Router::new()
+        .route("/endless", axum::routing::get(endless))
+        .route("/healthz", axum::routing::get(|| async { "ok\n" }));
+    let limits = Limits {
+        connections: 1,
+        stalled: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let client = Cluster::new().client("127.0.0.1:1");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, app, client, limits, std::future::pending()));
+    let mut idle = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = b"GET /endless HTTP/1.1\r\nhost: test\r\n\r\n";
+    idle.write_all(request).await.unwrap();
+    idle.readable().await.unwrap();
+    let mut next = tokio::net::TcpStream::connect(address).await.unwrap();
+    assert!(is_answered(&mut next).await);
 }

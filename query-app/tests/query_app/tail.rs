@@ -18,7 +18,7 @@ use query_app::client::targets::Targets;
 use query_app::failure::Failure;
 use query_app::link::{Frame, Frames, Link, LinkError};
 use query_app::question::Terms;
-use query_app::serve::serve;
+use query_app::serve::{Limits, serve};
 use sensor_model::{Columns, Pattern, SeriesDescription, Timestamp, Token, Values};
 use store_wire::batch::BatchBuilder;
 use store_wire::clock::SystemClock;
@@ -229,6 +229,40 @@ async fn where_one_node_has_it_no_longer_another_is_asked_and_when_none_has_it_t
     assert_eq!(failure.code, ErrorCode::Gone);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_has_no_longer_may_come_from_another_that_is_busy_now() {
+    let cluster = Cluster::new();
+    let gone = cluster.store(|_, _| failed(ErrorCode::Gone));
+    let (asked, follows) = (AtomicU64::new(0), node(9, || Step::Hang));
+    let busy = cluster.store(move |request, bytes| {
+        match matches!(request, Request::Tail { .. }) && asked.fetch_add(1, Ordering::Relaxed) < 3 {
+            true => failed(ErrorCode::Stale),
+            false => follows(request, bytes),
+        }
+    });
+    let start = Start::After("0-4".parse().unwrap());
+    let both = cluster.client(&format!("{},{}", gone.address(), busy.address()));
+    let mut tail = both.tail(&follow(start), &Terms::default()).await.unwrap();
+    assert_eq!(times(&mut tail, 3).await.0, expected(5..=5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_node_is_left_however_often_it_is_asked_what_is_new() {
+    let targets = Targets::parse("127.0.0.1:1").unwrap();
+    let client = Client::new(Arc::new(Silent), Arc::new(SystemClock), targets);
+    let tail = client.tail(&follow(Start::Now), &Terms::default()).await;
+    let mut tail = tail.unwrap();
+    let began = tokio::time::Instant::now();
+    let next = loop {
+        let next = tokio::time::timeout(Duration::from_secs(1), tail.next());
+        if let Ok(next) = next.await {
+            break next.unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "it waits still");
+    };
+    assert!(matches!(next, Event::Interrupted(_)), "{next:?}");
+}
+
 /// The answer to a range has the first chunks of entries up to 11, though it began when 10 was applied.
 fn with_history() -> impl Fn(&Request, &Bytes) -> Vec<Step> + Send + Sync {
     |request, bytes| match request {
@@ -410,7 +444,7 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let app = service(client.clone(), Terms::default(), Admission::Anybody);
-    let served = tokio::spawn(serve(listener, app, client, async {
+    let served = tokio::spawn(serve(listener, app, client, Limits::default(), async {
         stopped.await.unwrap();
     }));
     let url = format!("ws://{address}/api/v1/tail?match=plant/**&after=0-5");
@@ -429,6 +463,15 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     }
     assert_eq!(values, expected(6..=7));
     assert_eq!(position, "0-7");
+    // One that leaves is answered, so that it knows that it left in order.
+    let url = format!("ws://{address}/api/v1/tail?match=plant/**");
+    let (mut leaving, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    leaving.close(None).await.unwrap();
+    let mut last = None;
+    while let Some(message) = leaving.next().await {
+        last = Some(message.unwrap());
+    }
+    assert!(matches!(last, Some(Message::Close(_))), "{last:?}");
     stop.send(()).unwrap();
     let close = loop {
         if let Message::Close(close) = socket.next().await.unwrap().unwrap() {
@@ -438,7 +481,7 @@ async fn a_web_socket_gets_arrays_and_is_closed_with_a_reason_when_the_service_s
     assert_eq!(u16::from(close.code), 1001);
     assert!(close.reason.contains("DRAINING"), "{}", close.reason);
     drop(socket);
-    served.await.unwrap().unwrap();
+    served.await.unwrap();
 }
 
 /// A link to one node whose streams begin and break; counts them.
@@ -461,6 +504,26 @@ impl Link for Futile {
         let frames = begin(token(0)).into_iter();
         let frames = frames.map(|(response, body)| Ok(Frame { response, body }));
         async { Ok(stream::iter(frames).boxed()) }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        async {}.boxed()
+    }
+}
+
+/// A link to one node that begins and says nothing more.
+struct Silent;
+
+impl Link for Silent {
+    fn reach(&self, _: &str) -> BoxFuture<'static, Result<(), LinkError>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn ask(&self, _: &str, _: Request, _: Bytes) -> BoxFuture<'static, Result<Frames, LinkError>> {
+        let frames = begin(token(0)).into_iter();
+        let frames = frames.map(|(response, body)| Ok(Frame { response, body }));
+        let frames = stream::iter(frames).chain(stream::pending());
+        async { Ok(frames.boxed()) }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

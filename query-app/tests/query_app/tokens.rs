@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request as HttpRequest;
+use futures::StreamExt;
 use query_app::api::{Admission, service};
 use query_app::question::Terms;
 use sensor_model::{Kind, Reading, SeriesDescription, SeriesPath, Timestamp, Value};
 use store_wire::message::{ErrorCode, Request, Response};
+use tower::ServiceExt;
 
-use crate::answers::{answer, end, failed, node, plant, written};
+use crate::answers::{answer, end, failed, freshness, node, plant, written};
 use crate::http::{Reply, call};
 use crate::store::{Cluster, FakeStore, Step};
 
@@ -40,6 +42,10 @@ fn keeper(kept: &Kept) -> impl Fn(&Request, &axum::body::Bytes) -> Vec<Step> + S
             });
             let readings = readings.collect();
             vec![answer(), Response::LastReadings { readings }.into(), end()]
+        }
+        Request::Within { request, .. } if matches!(**request, Request::Tail { .. }) => {
+            let (freshness, after) = (freshness(), freshness().applied);
+            vec![Response::Tailing { freshness, after }.into(), Step::Hang]
         }
         _ => others(request, body),
     }
@@ -217,6 +223,39 @@ async fn holders_are_let_in_with_their_scope_and_nobody_else() {
             assert_eq!(reply.status.as_u16() == 401, asks, "{method} {path}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_is_dropped_when_its_token_is_revoked() {
+    let cluster = Cluster::new();
+    let kept = Kept::default();
+    let store = cluster.store(keeper(&kept));
+    let (id, reads) = made(&cluster, &store, &["--read", "plant/**"]).await;
+    let app = service(
+        cluster.client(store.address()),
+        Terms::default(),
+        Admission::TokenHolders,
+    );
+    let request = HttpRequest::get("/api/v1/tail?match=plant/**")
+        .header("accept", "text/event-stream")
+        .header("authorization", format!("Bearer {reads}"));
+    let answer = app.oneshot(request.body(Body::empty()).unwrap()).await;
+    let mut events = answer.unwrap().into_body().into_data_stream();
+    let first = events.next().await.unwrap().unwrap();
+    assert!(first.starts_with(b": following"), "{first:?}");
+    let revoked = cluster
+        .run(store.address(), &["token", "revoke", &id])
+        .await;
+    revoked.success();
+    let mut rest = Vec::new();
+    while let Some(event) = events.next().await {
+        rest.extend_from_slice(&event.unwrap());
+    }
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(
+        rest.contains("event: error") && rest.contains("UNAUTHENTICATED"),
+        "{rest}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

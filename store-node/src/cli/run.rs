@@ -42,11 +42,13 @@ pub(super) fn run(settings: Settings) -> Result<ExitCode> {
 async fn serve(config: Config, metrics: PrometheusHandle) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be awaited")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be awaited")?;
+    let kept_up = metrics.clone();
     let platform = Platform {
         metrics: Some(metrics),
         ..Platform::real()
     };
     let node = Arc::new(Node::start(config, platform).await?);
+    tokio::spawn(telemetry::keep_up(kept_up));
     let announcing = Arc::clone(&node);
     let announced = async move {
         announcing.ready().await?;

@@ -1,5 +1,7 @@
 //! What each metric of a node means, as `/metrics` says it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use metrics::Unit::{self, Bytes, Count, Milliseconds, Seconds};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -8,6 +10,14 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 const SYNC_BUCKETS: [f64; 12] = [
     0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.512, 2.0,
 ];
+
+/// Upper bounds of the query histogram's buckets in a decade, of which the first begins with 10 µs.
+const QUERY_BUCKETS_US: [u32; 6] = [10, 15, 20, 30, 50, 70];
+/// How many decades: up to 70 s.
+const QUERY_DECADES: u32 = 7;
+
+/// How often observations are taken into the histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 type Meaning = (&'static str, Unit, &'static str);
 
@@ -91,8 +101,10 @@ const HISTOGRAMS: &[Meaning] = &[
 /// Records metrics in this process from now on.
 pub(super) fn record() -> Result<PrometheusHandle> {
     let syncs = Matcher::Full("tidemark_log_sync_seconds".to_owned());
+    let queries = Matcher::Full("tidemark_query_seconds".to_owned());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(syncs, &SYNC_BUCKETS)?
+        .set_buckets_for_metric(queries, &query_buckets())?
         .install_recorder()?;
     for (name, unit, meaning) in COUNTERS {
         metrics::describe_counter!(*name, *unit, *meaning);
@@ -104,6 +116,23 @@ pub(super) fn record() -> Result<PrometheusHandle> {
         metrics::describe_histogram!(*name, *unit, *meaning);
     }
     Ok(handle)
+}
+
+/// Takes what was observed into the histograms again and again, which nothing else does as long as nobody
+/// asks for them.
+pub(super) async fn keep_up(metrics: PrometheusHandle) {
+    let mut due = tokio::time::interval(UPKEEP);
+    loop {
+        due.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+/// Upper bounds of the query histogram's buckets, in seconds.
+fn query_buckets() -> Vec<f64> {
+    let decades = (0..QUERY_DECADES).map(|decade| 10_u32.pow(decade));
+    let bounds = decades.flat_map(|decade| QUERY_BUCKETS_US.map(|bound| bound * decade));
+    bounds.map(|bound| f64::from(bound) / 1e6).collect()
 }
 
 #[cfg(test)]

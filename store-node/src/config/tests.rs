@@ -1,3 +1,5 @@
+//! What a configuration may say, and what is said of what it may not.
+
 use super::*;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {

@@ -53,7 +53,8 @@ pub(super) async fn delete(
         deadline,
     };
     if intent == Intent::Preview {
-        return reads::blocking(context, move |context| asked.count(context)).await?;
+        let look = move |context: &Context, limits: &Limits| asked.count(context, limits);
+        return reads::preview(context, peer, deadline, look).await?;
     }
     let token = asked.commit(context).await?;
     Ok(Response::Written { token })
@@ -93,7 +94,7 @@ impl Asked {
         }
     }
 
-    fn count(&self, context: &Context) -> Result<Response, WireError> {
+    fn count(&self, context: &Context, limits: &Limits) -> Result<Response, WireError> {
         self.check(context)?;
         let visible = |path: &SeriesPath| self.peer.may_delete(path);
         let counted = tally(
@@ -101,7 +102,7 @@ impl Asked {
             &self.pattern,
             self.range,
             &visible,
-            &self.limits(context),
+            limits,
         );
         let counted = counted.map_err(|error| reads::wire_error(&error))?;
         Ok(Response::Doomed {

@@ -5,6 +5,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use metrics::counter;
@@ -14,7 +15,7 @@ use store_wire::frame::FrameSender;
 use store_wire::identity::PeerIdentity;
 use store_wire::message::{Bounds, ErrorCode, RangeQuestion, Response, SeriesInfo, WireError};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::fair_share::Share;
@@ -24,6 +25,8 @@ use crate::scan::{self, Closed, Limits, Part, ScanError, Source, Totals, catalog
 
 use super::{DECODED_BYTES_MAX, GROUPS_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
 
+/// How long an answer's first frame may wait for what follows.
+const BEGINNING: Duration = Duration::from_millis(50);
 /// Parts that wait for the stream: enough that scanning and sending overlap.
 const PARTS_MAX: usize = 4;
 /// Most bytes of descriptions and readings a frame, about: well within a frame's head.
@@ -79,6 +82,27 @@ pub(super) fn check_permission(patterns: &[Pattern], peer: &PeerIdentity) -> Res
     Ok(())
 }
 
+/// Waits for the peer's turn to read.
+///
+/// # Cancel safety
+/// Safe: the place in the line is left.
+pub(super) async fn turn(
+    context: &Context,
+    peer: &PeerIdentity,
+    deadline: Instant,
+) -> Result<Share, WireError> {
+    let turn = timeout_at(deadline, context.replica.reads().acquire(&peer.id(), 1)).await;
+    let turn = turn.map_err(|_| {
+        let late = "the read did not get its turn in the time allowed";
+        WireError::new(ErrorCode::Timeout, late)
+    })?;
+    turn.map_err(|busy| {
+        let millis = u64::try_from(busy.retry_after.as_millis()).unwrap_or(u64::MAX);
+        let message = "too many reads wait on this node: ask another, or again later";
+        WireError::overloaded(message, millis.max(1))
+    })
+}
+
 /// Streams the answer to `read` until it is whole, the peer stops reading, or `deadline` passes.
 /// `permit` is given back when nothing of it is held any more.
 pub(super) async fn answer(
@@ -114,8 +138,16 @@ pub(super) async fn answer(
     };
     let gone = sender.stopped();
     let streaming = async {
-        while let Some((response, body)) = frames.recv().await {
+        // Whoever asked waits for a sign that this replica is at it, and no longer than this.
+        let mut first = timeout(BEGINNING, frames.recv()).await;
+        if first.is_err() {
+            sender.flush().await?;
+            first = Ok(frames.recv().await);
+        }
+        let mut next = first.ok().flatten();
+        while let Some((response, body)) = next {
             sender.send(&response, &[body]).await?;
+            next = frames.recv().await;
         }
         Ok::<_, Unanswered>(())
     };
@@ -211,6 +243,34 @@ pub(super) fn source(context: &Context) -> Source<'_> {
         payloads: &*context.payloads,
         library: context.archive.library(),
     }
+}
+
+/// Counts what a change would come to, in its turn among reads.
+///
+/// # Cancel safety
+/// Safe: it ends soon after the future is dropped.
+///
+/// # Errors
+/// [`ErrorCode::Internal`] if it panicked, and why it may not begin.
+pub(super) async fn preview<T: Send + 'static>(
+    context: &Arc<Context>,
+    peer: &PeerIdentity,
+    deadline: Instant,
+    look: impl FnOnce(&Context, &Limits) -> T + Send + 'static,
+) -> Result<T, WireError> {
+    let permit = turn(context, peer, deadline).await?;
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    blocking(context, move |context| {
+        let limits = Limits {
+            stop,
+            ..limits(context, deadline)
+        };
+        let looked = look(context, &limits);
+        drop(permit);
+        looked
+    })
+    .await
 }
 
 /// Looks at much of what is stored, off the runtime's threads.

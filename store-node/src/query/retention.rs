@@ -14,7 +14,7 @@ use super::{proposed, reads};
 use crate::command::{self, RETENTION_RULES_MAX};
 use crate::ingest::refusal::not_applied;
 use crate::node::Context;
-use crate::scan::read;
+use crate::scan::{Limits, read};
 use crate::segments::manifest::RetentionRule;
 use crate::state::Outcome;
 use crate::upkeep::preview::{PreviewError, preview};
@@ -60,11 +60,10 @@ pub(super) async fn retention(
                 None => read(&context.state).retention().to_vec(),
             };
             let now = context.clock.now();
-            let look = move |context: &Context| {
-                let source = reads::source(context);
-                preview(source, &rules, now, &reads::limits(context, deadline))
+            let look = move |context: &Context, limits: &Limits| {
+                preview(reads::source(context), &rules, now, limits)
             };
-            let overdue = reads::blocking(context, look).await?;
+            let overdue = reads::preview(context, peer, deadline, look).await?;
             let rules = overdue.map_err(|error| told(&error))?;
             Ok(Response::Overdue { rules })
         }

@@ -9,7 +9,7 @@ use local_cluster::{Process, workspace_root};
 use serde_json::Value;
 
 use crate::python::environment;
-use crate::support::{TestCluster, run};
+use crate::support::{TestCluster, passes, run};
 
 /// How long the service may take to listen, and to end.
 const SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,17 +52,6 @@ impl<'a> Service<'a> {
         ensure!(status.success(), "the service ended with {status}");
         Ok(())
     }
-}
-
-fn passes(command: &mut Command) -> Result<String> {
-    let output = run(command)?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(said)
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use local_cluster::Programs;
 
+use crate::support::TestCluster;
+
 /// The folder of the programs of an environment, beside the built programs, that has what `requirements.txt`
 /// in `folder` pins.
 ///
@@ -43,4 +45,20 @@ pub(crate) fn environment(name: &str, folder: &Path) -> Result<PathBuf> {
         bail!("{remedy}; making {environment} said: {said}");
     }
     Ok(programs)
+}
+
+/// A script of `folder` that asks the cluster through `query-app`, in the environment that `folder` pins.
+///
+/// # Errors
+/// As [`environment`].
+pub(crate) fn script(name: &str, folder: &Path, test: &TestCluster) -> Result<Command> {
+    let asking = test.cluster.client("query-app", "operator", "operator")?;
+    let mut command = Command::new(environment(name, folder)?.join("python"));
+    command
+        .arg(folder.join(format!("{name}.py")))
+        .arg("--query-app")
+        .arg(asking.get_program());
+    let given = asking.get_envs();
+    command.envs(given.filter_map(|(name, value)| Some((name, value?))));
+    Ok(command)
 }

@@ -152,6 +152,18 @@ impl TestCluster {
     }
 }
 
+/// Runs a command that must succeed, and gives what it printed.
+pub(crate) fn passes(command: &mut Command) -> Result<String> {
+    let output = run(command)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(said)
+}
+
 /// The names of the segments in a data folder, which are hashes of what is in them.
 fn segments(data: &Path) -> Result<BTreeSet<OsString>> {
     let mut found = BTreeSet::new();

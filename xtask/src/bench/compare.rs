@@ -21,6 +21,7 @@ mod usage;
 mod victoria;
 mod workload;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ use local_cluster::{Programs, workspace_root};
 use self::embedded::{CLICKHOUSE, DUCKDB, Embedded};
 use self::influx::Influx;
 use self::measured::{Measured, Truth, measure};
-use self::peer::{Limits, Missing, Peer};
+use self::peer::{Facts, Limits, Missing, Peer};
 use self::postgres::Postgres;
+use self::table::Unmeasured;
 use self::tidemark::Tidemark;
 use self::victoria::Victoria;
 use self::workload::Workload;
@@ -109,8 +111,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<()> {
     let dir = stage::temporary("bench-compare-", arguments.dir.as_deref())?;
     let mut text = format!("`{command}`, {}.\n\n", machine(dir.path())?);
     let only = arguments.only.as_deref().unwrap_or_default();
-    let mut last: Vec<Measured> = Vec::new();
-    let mut missing = Vec::new();
+    let mut facts: BTreeMap<usize, Facts> = BTreeMap::new();
     for workload in workload::all(arguments.scale)
         .iter()
         .filter(|workload| workload.name.contains(only))
@@ -118,13 +119,19 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<()> {
         println!("\n{}", workload.name);
         let folder = dir.path().join("workload");
         std::fs::create_dir_all(&folder)?;
-        (last, missing) = compare(arguments, workload, &programs, &folder)?;
-        let table = table::table(workload, &last);
+        let (measured, unmeasured) = compare(arguments, workload, &programs, &folder)?;
+        let table = table::table(workload, &measured, &unmeasured);
         println!("\n{table}");
         text.push_str(&table);
+        for system in measured {
+            let place = SYSTEMS
+                .iter()
+                .position(|(name, _)| *name == system.facts.name);
+            facts.insert(place.unwrap_or_default(), system.facts);
+        }
         std::fs::remove_dir_all(&folder).context("cannot remove what was measured")?;
     }
-    let systems = table::systems(&last, &missing);
+    let systems = table::systems(facts.values());
     println!("{systems}");
     text.push_str(&systems);
     match (&arguments.page, arguments.debug) {
@@ -145,11 +152,9 @@ fn compare(
     workload: &Workload,
     programs: &Programs,
     dir: &Path,
-) -> Result<(Vec<Measured>, Vec<Missing>)> {
-    let answers = workload
-        .questions
-        .iter()
-        .map(|question| truth::expected(workload, question));
+) -> Result<(Vec<Measured>, Vec<Unmeasured>)> {
+    let answers = workload.questions.iter();
+    let answers = answers.map(|question| truth::expected(workload, question));
     let truth = Truth {
         total: truth::total(workload)?,
         answers: answers.collect::<Result<_>>()?,
@@ -158,29 +163,41 @@ fn compare(
         times: arguments.questions,
         longest: Duration::from_secs(arguments.question_seconds),
     };
-    let (mut measured, mut missing) = (Vec::new(), Vec::new());
+    let (mut measured, mut unmeasured) = (Vec::new(), Vec::new());
     let wanted = arguments.peer.as_deref().unwrap_or_default();
     for (name, start) in SYSTEMS {
-        if name != "Tidemark" && !name.contains(wanted) {
+        let is_first = measured.is_empty();
+        if !is_first && !name.contains(wanted) {
             continue;
         }
         let folder = dir.join("system");
         std::fs::create_dir_all(&folder)?;
-        let mut peer = match start(programs, workload, &folder)? {
-            Ok(peer) => peer,
-            Err(absent) => {
-                println!("{} is not installed: {}", absent.name, absent.install);
-                missing.push(absent);
-                continue;
-            }
+        let run = || -> Result<Result<Measured, Missing>> {
+            let mut peer = match start(programs, workload, &folder)? {
+                Ok(peer) => peer,
+                Err(missing) => return Ok(Err(missing)),
+            };
+            let system = measure(peer.as_mut(), workload, &truth, dir, limits)?;
+            peer.stop()?;
+            Ok(Ok(system))
         };
-        let system = measure(peer.as_mut(), workload, &truth, dir, limits);
-        measured.push(system.with_context(|| name)?);
-        peer.stop().with_context(|| name)?;
+        match run() {
+            Ok(Ok(system)) => measured.push(system),
+            Ok(Err(Missing { install })) => {
+                let why = format!("it is not installed (`{install}`)");
+                println!("{name}: {why}");
+                unmeasured.push((name, why));
+            }
+            Err(error) if is_first => return Err(error.context(name)),
+            Err(error) => {
+                println!("{name}: {error:#}");
+                unmeasured.push((name, format!("it failed: {error:#}")));
+            }
+        }
         std::fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot remove {}", folder.display()))?;
     }
-    Ok((measured, missing))
+    Ok((measured, unmeasured))
 }
 
 fn command(arguments: &CompareArguments) -> String {

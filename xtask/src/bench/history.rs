@@ -1,10 +1,8 @@
-//! `cargo xtask bench history`: what a store with history takes and how fast it answers.
+//! `cargo xtask bench history`: what a store with history takes and how fast it starts.
 //!
 //! Three clusters, one after the other: one with readings in order, to compare with; one with late
 //! readings and a year of one series, which is measured; one whose log is never sealed, to see how
 //! long a start with much log takes.
-
-mod queries;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -165,8 +163,6 @@ fn history(
         ready.as_secs_f64()
     );
     nodes::print_memory("resident, idle after that start", &cluster)?;
-    queries::measure(&mut cluster)?;
-    nodes::print_memory("resident after the queries", &cluster)?;
     cluster.stop()?;
     std::fs::remove_dir_all(dir).context("cannot remove what was measured")
 }

@@ -26,15 +26,36 @@ fn memory(cluster: &LocalCluster) -> Result<Vec<(f64, f64)>> {
 
 /// A metric, summed over all nodes: `name` is what a line begins with, labels and all.
 pub(crate) fn metric(cluster: &LocalCluster, name: &str) -> Result<f64> {
-    let mut total = 0.0;
+    let lines = metric_lines(cluster, name)?;
+    let values = lines
+        .iter()
+        .filter_map(|rest| rest.trim().parse::<f64>().ok());
+    Ok(values.sum())
+}
+
+/// What follows `name` in each line of the nodes' metrics that begins with it.
+pub(crate) fn metric_lines(cluster: &LocalCluster, name: &str) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
     for node in cluster.nodes().iter().filter(|node| node.pid().is_some()) {
         let page = local_cluster::page(&node.http, "/metrics", Duration::from_secs(5))?;
-        let lines = page.lines().filter_map(|line| line.strip_prefix(name));
-        total += lines
-            .filter_map(|rest| rest.trim().parse::<f64>().ok())
-            .sum::<f64>();
+        let found = page.lines().filter_map(|line| line.strip_prefix(name));
+        lines.extend(found.map(str::to_owned));
     }
-    Ok(total)
+    Ok(lines)
+}
+
+/// Starts every node again with no file cached; whether that was permitted.
+pub(crate) fn restart_cold(cluster: &mut LocalCluster) -> Result<bool> {
+    kill_all(cluster)?;
+    let is_cold = drop_caches();
+    cluster.restart_all()?;
+    cluster.leader()?;
+    // What the start has read does not count either.
+    Ok(is_cold && drop_caches())
+}
+
+fn drop_caches() -> bool {
+    std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok()
 }
 
 /// Starts every node again so that it seals at once, and waits until there is nothing left to seal

@@ -1,3 +1,5 @@
+//! Batches there and back, damaged, and at their limits.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use sensor_model::SeriesId;

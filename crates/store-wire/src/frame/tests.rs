@@ -1,3 +1,5 @@
+//! Frames there and back, cut, damaged, and at their limits.
+
 use bytes::{Buf, Bytes};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};

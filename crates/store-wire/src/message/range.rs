@@ -131,6 +131,9 @@ impl RangeQuestion {
             return Ok(());
         };
         grid.check(self.range)?;
+        if let Some(resume) = &self.resume {
+            grid.check(resume.range)?;
+        }
         check_count("aggregates", aggregates.len(), AGGREGATES_MAX)?;
         for (position, aggregate) in aggregates.iter().enumerate() {
             if aggregates[..position].contains(aggregate) {
@@ -161,7 +164,7 @@ fn check_count(what: &'static str, count: usize, most: usize) -> Result<(), Rang
 mod tests {
     use std::num::NonZeroU64;
 
-    use sensor_model::{Percentile, Timestamp};
+    use sensor_model::{Percentile, SeriesPath, Stretch, Timestamp};
 
     use super::*;
 
@@ -200,6 +203,32 @@ mod tests {
         assert!(aggregates(0).check().is_err() && aggregates(AGGREGATES_MAX + 1).check().is_err());
         assert!(keys(0).check().is_ok() && keys(GROUP_KEYS_MAX).check().is_ok());
         assert!(keys(GROUP_KEYS_MAX + 1).check().is_err());
+    }
+
+    #[test]
+    fn buckets_reach_over_what_is_gone_on_with() {
+        let at = Timestamp::from_nanos;
+        let range = |to| TimeRange::new(at(0), at(to)).unwrap();
+        let question = |to| RangeQuestion {
+            range: range(100),
+            rows: RowsAsked::Buckets {
+                grid: Grid::Stretches(vec![Stretch {
+                    from: at(0),
+                    width: NonZeroU64::new(100).unwrap(),
+                    buckets: 1,
+                }]),
+                aggregates: vec![Aggregate::Mean],
+                by: None,
+            },
+            resume: Some(Resume {
+                path: SeriesPath::new("a").unwrap(),
+                range: range(to),
+                limit: None,
+            }),
+            ..question()
+        };
+        assert!(question(100).check().is_ok());
+        assert!(question(101).check().is_err());
     }
 
     #[test]

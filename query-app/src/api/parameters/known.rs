@@ -52,7 +52,7 @@ pub(in crate::api) const TO_REQUIRED: Parameter = Parameter {
 
 pub(in crate::api) const EVERY: Parameter = Parameter {
     name: "every",
-    about: "Buckets so wide: `10s`, `5m`, `1h`, or of the calendar: `1d`, `1w`, `1mo`, `1y`",
+    about: "Buckets so wide: `10s`, `5m`, `1h`, or of the calendar: `1d`, `1w`, `1mo`, `1y`; `all` for one over the whole range, which it is if something else asks for buckets",
     schema: r#"{"type":"string","examples":["1m","1d"]}"#,
     is_required: false,
     may_repeat: false,
@@ -109,6 +109,22 @@ pub(in crate::api) const WHERE: Parameter = Parameter {
 pub(in crate::api) const LIMIT: Parameter = Parameter {
     name: "limit",
     about: "At most so many rows a series or a group, from 1",
+    schema: r#"{"type":"string","pattern":"^[0-9]*$","examples":["100"]}"#,
+    is_required: false,
+    may_repeat: false,
+};
+
+pub(in crate::api) const TOP: Parameter = Parameter {
+    name: "top",
+    about: "Only so many of all rows, those with the greatest first aggregate, the greatest first",
+    schema: r#"{"type":"string","pattern":"^[0-9]*$","examples":["100"]}"#,
+    is_required: false,
+    may_repeat: false,
+};
+
+pub(in crate::api) const BOTTOM: Parameter = Parameter {
+    name: "bottom",
+    about: "Only so many of all rows, those with the least first aggregate, the least first",
     schema: r#"{"type":"string","pattern":"^[0-9]*$","examples":["100"]}"#,
     is_required: false,
     may_repeat: false,

@@ -45,13 +45,13 @@ pub(super) fn answer(messages: Messages) -> Response {
 async fn drive(mut messages: Messages, sender: &mpsc::Sender<Bytes>) -> Option<Failure> {
     let mut sent = None;
     // At once, so that the subscriber knows where it is, and that it is one.
-    let mut event = match messages.reached {
+    let mut event = match messages.reached() {
         Some(position) => format!(": following\nid: {position}\n\n"),
         None => ": following\n\n".to_owned(),
     };
     loop {
         match timeout(SLOW_MAX, sender.send(event.into())).await {
-            Ok(Ok(())) => sent = messages.reached,
+            Ok(Ok(())) => sent = messages.reached(),
             Ok(Err(_)) => return None,
             Err(_) => return Some(slow(sent)),
         }

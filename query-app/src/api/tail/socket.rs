@@ -49,7 +49,7 @@ pub(super) async fn drive(mut socket: WebSocket, mut messages: Messages) {
 
 /// Gives why no more comes, or nothing if the subscriber has gone.
 async fn follow(socket: &mut WebSocket, messages: &mut Messages) -> Option<Failure> {
-    let mut sent = messages.reached;
+    let mut sent = messages.reached();
     loop {
         let frame = tokio::select! {
             next = timeout(SIGN_OF_LIFE, messages.next()) => match next {
@@ -62,12 +62,18 @@ async fn follow(socket: &mut WebSocket, messages: &mut Messages) -> Option<Failu
             },
             // What a subscriber says does not matter, but that it leaves.
             said = socket.recv() => match said {
-                Some(Ok(Frame::Close(_))) | Some(Err(_)) | None => return None,
+                Some(Ok(Frame::Close(_))) => {
+                    // Its close is answered while the rest is read.
+                    let rest = async { while socket.recv().await.is_some() {} };
+                    drop(timeout(GOODBYE, rest).await);
+                    return None;
+                }
+                Some(Err(_)) | None => return None,
                 Some(Ok(_)) => continue,
             },
         };
         match timeout(SLOW_MAX, socket.send(frame)).await {
-            Ok(Ok(())) => sent = messages.reached,
+            Ok(Ok(())) => sent = messages.reached(),
             Ok(Err(_)) => return None,
             Err(_) => return Some(slow(sent)),
         }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueHint};
 use segment_log::{Disk, OsDisk};
-use store_wire::message::Order;
 
 use crate::cli::bar::Bar;
-use crate::cli::{CommandError, Context, paths};
+use crate::cli::commands::selection::SelectionArgs;
+use crate::cli::{CommandError, Context};
 use crate::export::{ExportError, Exported, FileForm, export};
 use crate::failure::{Failure, UsageError};
 use crate::format::Format;
-use crate::question::{RangeQuestion, RangeTexts};
+use crate::question::RangeQuestion;
 
 /// Arguments of `export`.
 #[derive(Debug, Args)]
@@ -25,26 +25,8 @@ Examples:
 CSV has the columns series,timestamp,value; Parquet also units and attributes, and a column a kind, so
 that nothing is lost. The file appears when it is whole. `query-app import` reads both.")]
 pub(crate) struct ExportArgs {
-    /// Which series: paths, or patterns with * and **
-    #[arg(value_name = "PATTERN", required = true, add = paths::completer())]
-    patterns: Vec<String>,
-    /// Where the range begins: 2026-11-20T10:00:00Z, 2026-11-20, epoch s, ms or ns, -15m, now-1h
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: String,
-    /// Where it ends, itself not included
-    #[arg(
-        long,
-        value_name = "T",
-        allow_hyphen_values = true,
-        default_value = "now"
-    )]
-    to: String,
-    /// Time zone of dates and times that name none, such as Europe/Berlin
-    #[arg(long, value_name = "ZONE")]
-    tz: Option<String>,
-    /// Only readings such as 'value > 80 and value <= 95'
-    #[arg(long = "where", value_name = "FILTER")]
-    filter: Option<String>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// The file: .csv or .parquet
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     out: PathBuf,
@@ -70,16 +52,7 @@ enum Existing {
 
 impl ExportArgs {
     pub(crate) fn checked(self) -> Result<ExportCommand, UsageError> {
-        let texts = RangeTexts {
-            patterns: self.patterns.iter().map(String::as_str).collect(),
-            from: Some(&self.from),
-            to: Some(&self.to),
-            tz: self.tz.as_deref(),
-            filter: self.filter.as_deref(),
-            order: Order::Ascending,
-            ..RangeTexts::default()
-        };
-        let question = RangeQuestion::parse(&texts, super::now())?;
+        let question = RangeQuestion::parse(&self.selection.texts(), super::now())?;
         let extension = self.out.extension().unwrap_or_default();
         let form = match extension.to_ascii_lowercase().to_str() {
             Some("csv") => FileForm::Csv,

@@ -3,7 +3,8 @@
 use clap::Args;
 use store_wire::message::Order;
 
-use crate::cli::{CommandError, Context, paths};
+use crate::cli::commands::selection::SelectionArgs;
+use crate::cli::{CommandError, Context};
 use crate::client::answer::Part;
 use crate::failure::{Failure, UsageError};
 use crate::format::range_format;
@@ -16,32 +17,18 @@ use crate::question::{RangeQuestion, RangeTexts};
 Examples:
   query-app range plant/line-1/press-1/temperature --from -1h
   query-app range 'plant/*/press-*/temperature' --from 2026-11-20 --to 2026-11-21 --every 5m --agg min,mean,max --fill null --format csv
-
+  query-app range 'plant/**/temperature' --from -12h --agg mean --top 10
   query-app range 'plant/**/energy' --from 2026-01-01 --every 1mo --tz Europe/Berlin --agg increase --by 2
 
 Raw readings are printed as series,timestamp,value, ordered by series, then time.
 With --every, as series,bucket_start and a column an aggregate; with --by, a column a key in place of series.")]
 pub(crate) struct RangeArgs {
-    /// Which series: paths, or patterns with * and **
-    #[arg(value_name = "PATTERN", required = true, add = paths::completer())]
-    patterns: Vec<String>,
-    /// Where the range begins: 2026-11-20T10:00:00Z, 2026-11-20, epoch s, ms or ns, -15m, now-1h
-    #[arg(long, value_name = "T", allow_hyphen_values = true)]
-    from: String,
-    /// Where it ends, itself not included
-    #[arg(
-        long,
-        value_name = "T",
-        allow_hyphen_values = true,
-        default_value = "now"
-    )]
-    to: String,
-    /// Width of a bucket, such as 1m, or 1d, 1w, 1mo, 1y of the calendar; without it, raw readings
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Width of a bucket, such as 1m, or 1d, 1w, 1mo, 1y of the calendar, or all for one bucket over the
+    /// whole range; without it, raw readings, or that one bucket where something else asks for buckets
     #[arg(long, value_name = "D")]
     every: Option<String>,
-    /// Time zone of the calendar, and of dates and times that name none, such as Europe/Berlin
-    #[arg(long, value_name = "ZONE")]
-    tz: Option<String>,
     /// Aggregates of a bucket: mean, min, max, sum, count, first, last, stddev, pNN (p95, p99.9), rate,
     /// increase, delta, twa (mean weighted by time) [default: mean]
     #[arg(long, value_name = "A[,A…]")]
@@ -55,12 +42,15 @@ pub(crate) struct RangeArgs {
     /// Rows of groups of series: by segments of their paths (counted from 1), attr:NAME, or all
     #[arg(long, value_name = "KEY[,KEY…]")]
     by: Option<String>,
-    /// Only readings such as 'value > 80 and value <= 95'
-    #[arg(long = "where", value_name = "FILTER")]
-    filter: Option<String>,
     /// At most so many rows a series
     #[arg(long, value_name = "N")]
     limit: Option<String>,
+    /// Only so many of all rows, those with the greatest first aggregate, the greatest first
+    #[arg(long, value_name = "N")]
+    top: Option<String>,
+    /// Only so many of all rows, those with the least first aggregate, the least first
+    #[arg(long, value_name = "N")]
+    bottom: Option<String>,
     /// At most so many rows in all; then a cursor says where to go on
     #[arg(long, value_name = "N")]
     page: Option<String>,
@@ -75,17 +65,14 @@ pub(crate) struct RangeArgs {
 impl RangeArgs {
     pub(crate) fn checked(&self) -> Result<RangeQuestion, UsageError> {
         let texts = RangeTexts {
-            patterns: self.patterns.iter().map(String::as_str).collect(),
-            from: Some(&self.from),
-            to: Some(&self.to),
             every: self.every.as_deref(),
             agg: self.agg.as_deref(),
             fill: self.fill.as_deref(),
-            tz: self.tz.as_deref(),
             fill_max: self.fill_max.as_deref(),
             by: self.by.as_deref(),
-            filter: self.filter.as_deref(),
             limit: self.limit.as_deref(),
+            top: self.top.as_deref(),
+            bottom: self.bottom.as_deref(),
             page: self.page.as_deref(),
             cursor: self.cursor.as_deref(),
             order: if self.desc {
@@ -93,6 +80,7 @@ impl RangeArgs {
             } else {
                 Order::Ascending
             },
+            ..self.selection.texts()
         };
         RangeQuestion::parse(&texts, super::now())
     }

@@ -9,7 +9,7 @@ use store_wire::message::ErrorCode;
 use crate::api::{Admission, service};
 use crate::cli::{CommandError, Context};
 use crate::failure::UsageError;
-use crate::serve::{serve, shutdown_signal};
+use crate::serve::{Limits, serve, shutdown_signal};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -103,8 +103,6 @@ pub(crate) async fn run(command: ServeCommand, context: Context<'_>) -> Result<(
     let line = format!("listening http={address}\n");
     context.output.write(line.as_bytes())?;
     let app = service(client.clone(), terms, admission);
-    serve(listener, app, client, shutdown)
-        .await
-        .context("the HTTP server failed")?;
+    serve(listener, app, client, Limits::default(), shutdown).await;
     Ok(())
 }

@@ -35,6 +35,7 @@ impl Tail {
             rows: Rows::Readings,
             filter: None,
             limit: None,
+            ranked: None,
             order: Order::Ascending,
             page: Page::default(),
         };

@@ -1,3 +1,5 @@
+//! Which node is asked, and which next.
+
 use sensor_model::Token;
 
 use super::*;

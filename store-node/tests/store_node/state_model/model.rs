@@ -130,6 +130,14 @@ impl Model {
         for (path, kind, series) in named {
             let (range, limit) = match &question.resume {
                 Some(resume) if path < resume.path => continue,
+                // It was given to its last reading.
+                Some(resume)
+                    if path == resume.path
+                        && resume.limit == Some(0)
+                        && resume.range == question.range =>
+                {
+                    continue;
+                }
                 Some(resume) if path == resume.path => (resume.range, resume.limit),
                 _ => (question.range, question.limit),
             };

@@ -99,7 +99,6 @@ impl Embedded {
                     folder.join("requirements.txt").display()
                 );
                 return Ok(Err(Missing {
-                    name: kind.name,
                     install: format!("apt-get install python3-venv; {install}"),
                 }));
             }

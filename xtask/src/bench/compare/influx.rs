@@ -34,7 +34,6 @@ impl Influx {
     pub(crate) fn start(dir: &Path) -> Result<Result<Self, Missing>> {
         let Some(program) = installed("influxd") else {
             return Ok(Err(Missing {
-                name: "InfluxDB",
                 install: "apt-get install influxdb".to_owned(),
             }));
         };

@@ -46,9 +46,8 @@ pub(crate) trait Peer {
     fn stop(self: Box<Self>) -> Result<()>;
 }
 
-/// What keeps a system out of a comparison.
+/// A system that is not installed.
 pub(crate) struct Missing {
-    pub(crate) name: &'static str,
     /// The command that installs it.
     pub(crate) install: String,
 }

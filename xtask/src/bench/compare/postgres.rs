@@ -64,7 +64,6 @@ impl Postgres {
     pub(crate) fn start(workload: &Workload, dir: &Path) -> Result<Result<Self, Missing>> {
         let Some(programs) = programs() else {
             return Ok(Err(Missing {
-                name: "PostgreSQL",
                 install: "apt-get install postgresql".to_owned(),
             }));
         };

@@ -4,12 +4,19 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::measured::{CLIENTS, Measured};
-use super::peer::Missing;
+use super::peer::Facts;
 use super::workload::{Workload, grouped};
 use crate::bench::ms;
 
+/// The name of a system that was not measured, and why.
+pub(crate) type Unmeasured = (&'static str, String);
+
 /// The table of one workload: a column a system, the first of which the others are compared with.
-pub(crate) fn table(workload: &Workload, systems: &[Measured]) -> String {
+pub(crate) fn table(
+    workload: &Workload,
+    systems: &[Measured],
+    unmeasured: &[Unmeasured],
+) -> String {
     let mut text = format!(
         "### {}: {} readings\n\n",
         workload.name,
@@ -91,6 +98,9 @@ pub(crate) fn table(workload: &Workload, systems: &[Measured]) -> String {
         whole,
     );
     text.push('\n');
+    for (name, why) in unmeasured {
+        let _ = writeln!(text, "Not measured: {name}: {why}.\n");
+    }
     differences(&mut text, systems);
     processes(&mut text, systems);
     text
@@ -131,20 +141,18 @@ fn processes(text: &mut String, systems: &[Measured]) {
 }
 
 /// What each system is, what was set and why, and what it promises.
-pub(crate) fn systems(measured: &[Measured], missing: &[Missing]) -> String {
+pub(crate) fn systems<'a>(facts: impl Iterator<Item = &'a Facts>) -> String {
     let mut text = "### The systems\n\n| | version | an acknowledgement means | how, and why |\n|---|---|---|---|\n".to_owned();
-    for Measured { facts, .. } in measured {
+    for Facts {
+        name,
+        version,
+        acknowledgement,
+        settings,
+    } in facts
+    {
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} |",
-            facts.name, facts.version, facts.acknowledgement, facts.settings
-        );
-    }
-    text.push('\n');
-    for Missing { name, install } in missing {
-        let _ = writeln!(
-            text,
-            "Not measured, because it is not installed: {name} (`{install}`).\n"
+            "| {name} | {version} | {acknowledgement} | {settings} |"
         );
     }
     text

@@ -4,23 +4,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use local_cluster::{ClusterOptions, HttpClient, LocalCluster, Process, Programs};
+use local_cluster::{ClusterOptions, LocalCluster, Programs};
 use sensor_model::Timestamp;
 
 use super::forms::{device_name, device_number};
-use super::peer::{Answers, Facts, LOADERS, Limits, Peer, TIMEOUT, ask, bytes_below};
+use super::peer::{Answers, Facts, LOADERS, Limits, Peer, ask, bytes_below};
 use super::question::{Asked, Devices, Question, Row};
 use super::workload::{START, Total, Workload};
+use crate::bench::query::service::Service;
 use crate::bench::{load, nodes};
-
-/// How long the service may take to start.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running cluster.
 pub(crate) struct Tidemark {
     cluster: LocalCluster,
-    /// The service that is asked, once there is something to ask.
-    service: Option<(Process, String)>,
+    service: Option<Service>,
 }
 
 impl Tidemark {
@@ -33,23 +30,12 @@ impl Tidemark {
         })
     }
 
-    fn address(&mut self) -> Result<String> {
-        if let Some((_, address)) = &self.service {
-            return Ok(address.clone());
+    /// The service that is asked, which is started when it is first asked.
+    fn service(&mut self) -> Result<&Service> {
+        if self.service.is_none() {
+            self.service = Some(Service::start(&self.cluster)?);
         }
-        let mut command = self.cluster.client("query-app", "operator", "bench")?;
-        let seconds = format!("{}s", TIMEOUT.as_secs());
-        command.args(["serve", "--http", "127.0.0.1:0", "--timeout", &seconds]);
-        let mut process = load::begin(&self.cluster, "query-app", command)?;
-        let line = process.wait_line("listening http=", READY_TIMEOUT)?;
-        let address = line
-            .rsplit("http=")
-            .next()
-            .context("no address")?
-            .trim()
-            .to_owned();
-        self.service = Some((process, address.clone()));
-        Ok(address)
+        self.service.as_ref().context("it was started just now")
     }
 }
 
@@ -138,7 +124,7 @@ impl Peer for Tidemark {
         let path = format!(
             "/api/v1/range?match=load/**&from={START}&to={to}&every=1d&agg=count,sum&by=all&format=csv"
         );
-        let text = HttpClient::new(&self.address()?, TIMEOUT).page(&path)?;
+        let text = self.service()?.http().page(&path)?;
         let (mut count, mut sum) = (0, 0.0);
         for line in text.lines().skip(1) {
             let fields: Vec<&str> = line.split(',').collect();
@@ -152,11 +138,11 @@ impl Peer for Tidemark {
     }
 
     fn ask(&mut self, question: &Question, clients: usize, limits: Limits) -> Result<Answers> {
-        let (address, path) = (self.address()?, path(question));
+        let (service, path) = (self.service()?, path(question));
         ask(
             clients,
             limits,
-            || Ok(HttpClient::new(&address, TIMEOUT)),
+            || Ok(service.http()),
             |client| client.page(&path),
         )
     }
@@ -184,9 +170,7 @@ impl Peer for Tidemark {
     }
 
     fn stop(self: Box<Self>) -> Result<()> {
-        if let Some((mut process, _)) = self.service {
-            process.stop(READY_TIMEOUT)?;
-        }
+        drop(self.service);
         self.cluster.stop()
     }
 }
@@ -220,7 +204,9 @@ fn ending(devices: &[u32]) -> Option<String> {
     let [first, second, ..] = devices else {
         return None;
     };
-    let digits = (second - first).checked_ilog10().filter(|_| devices.len() == 100)?;
+    let digits = (second - first)
+        .checked_ilog10()
+        .filter(|_| devices.len() == 100)?;
     let digits = usize::try_from(digits).ok()?;
     Some(format!("d*{first:0digits$}"))
 }

@@ -30,7 +30,6 @@ impl Victoria {
     pub(crate) fn start(dir: &Path) -> Result<Result<Self, Missing>> {
         let Some(program) = installed("victoria-metrics") else {
             return Ok(Err(Missing {
-                name: "VictoriaMetrics",
                 install: "apt-get install victoria-metrics".to_owned(),
             }));
         };

@@ -11,6 +11,7 @@ mod overload;
 mod page;
 mod query;
 mod rejoin;
+mod scale;
 mod stage;
 mod storage;
 
@@ -42,6 +43,8 @@ pub(crate) enum Bench {
     /// The same readings and the same questions, in Tidemark and in other systems that this machine
     /// has, one after the other.
     Compare(compare::CompareArguments),
+    /// How ingest, questions, memory and starts grow with series, history, producers and nodes.
+    Scale(scale::ScaleArguments),
 }
 
 /// Runs one measurement.
@@ -55,6 +58,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),
         Bench::Compare(arguments) => compare::run(arguments),
+        Bench::Scale(arguments) => scale::run(arguments),
     }
 }
 

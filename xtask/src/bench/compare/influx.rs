@@ -243,7 +243,16 @@ fn query(question: &Question) -> String {
     };
     let filter = format!("FROM load WHERE {devices}{range}");
     match question.asked {
-        Asked::Last => format!("SELECT last(m01) {filter} GROUP BY device"),
+        // As is recommended: last() would look through all of them.
+        Asked::Last => {
+            let devices = devices.replace(" AND ", "");
+            let devices = if devices.is_empty() {
+                devices
+            } else {
+                format!("WHERE {devices} ")
+            };
+            format!("SELECT m01 FROM load {devices}GROUP BY device ORDER BY time DESC LIMIT 1")
+        }
         Asked::Raw => format!("SELECT m01 {filter}"),
         Asked::Max => format!("SELECT max(m01) {filter} GROUP BY time({every}s) fill(none)"),
         Asked::Summary => format!(

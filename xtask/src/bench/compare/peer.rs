@@ -1,5 +1,6 @@
 //! What every system must be able to do to be compared.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -195,7 +196,7 @@ pub(crate) fn encoded(text: &str) -> String {
     encoded
 }
 
-/// Bytes of all files below a folder.
+/// Bytes of all files below a folder, without holes that were never written.
 pub(crate) fn bytes_below(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     let entries = std::fs::read_dir(folder);
@@ -205,7 +206,7 @@ pub(crate) fn bytes_below(folder: &Path) -> Result<u64> {
         bytes += if kind.is_dir() {
             bytes_below(&entry.path())?
         } else {
-            kind.len()
+            kind.len().min(kind.blocks() * 512)
         };
     }
     Ok(bytes)

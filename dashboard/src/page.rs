@@ -12,8 +12,8 @@ mod range_bar;
 mod series_tree;
 mod table;
 mod tiles;
-mod top_bar;
 mod tools;
+mod top_bar;
 
 use leptos::either::Either;
 use leptos::prelude::*;
@@ -29,9 +29,9 @@ use overview::Overview;
 use range_bar::RangeBar;
 use series_tree::SeriesTree;
 use tiles::Tiles;
+use tools::Tools;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use top_bar::TopBar;
-use tools::Tools;
 
 /// The whole page: what `view` says, with what the server has gathered.
 #[component]

@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
+mod compare;
 mod dashboard;
 mod disk;
 mod failover;
@@ -8,8 +9,10 @@ mod ingest;
 mod load;
 mod nodes;
 mod overload;
+mod page;
 mod query;
 mod rejoin;
+mod scale;
 mod stage;
 mod storage;
 
@@ -41,6 +44,11 @@ pub(crate) enum Bench {
     /// What several times the load that a cluster can take does to it: goodput relative to its capacity,
     /// memory, and what a small producer notices beside greedy ones.
     Overload(overload::OverloadArguments),
+    /// The same readings and the same questions, in Tidemark and in other systems that this machine
+    /// has, one after the other.
+    Compare(compare::CompareArguments),
+    /// How ingest, questions, memory and starts grow with series, history, producers and nodes.
+    Scale(scale::ScaleArguments),
 }
 
 /// Runs one measurement.
@@ -54,6 +62,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),
+        Bench::Compare(arguments) => compare::run(arguments),
+        Bench::Scale(arguments) => scale::run(arguments),
     }
 }
 

@@ -145,8 +145,11 @@ impl Upkeep {
         let mut looked = None;
         loop {
             ticks.tick().await;
-            self.replica
-                .note_unsealed(read(&self.state).unsealed_bytes());
+            let (unsealed, jobs) = {
+                let state = read(&self.state);
+                (state.unsealed_bytes(), state.jobs_bytes())
+            };
+            self.replica.note_work(unsealed, jobs);
             if !self.replica.is_leader() {
                 fresh_since = None;
                 looked = None;
@@ -251,12 +254,12 @@ impl Upkeep {
         looked.map_err(|failed| JobError::Disk(failed.into()))?
     }
 
-    /// Whether there is room for what these segments become, beside them. A job that waits for room
-    /// holds up all behind it, sealing too.
+    /// Whether there is room for what these segments become, beside them, and for as much that comes
+    /// meanwhile. A job that waits for room holds up all behind it, sealing too.
     fn has_room(&self, named: &[SegmentId], all: &[Arc<SegmentEntry>]) -> bool {
         let is_named = |entry: &&Arc<SegmentEntry>| named.contains(&entry.id());
-        let bytes = all.iter().filter(is_named).map(|entry| entry.bytes).sum();
-        self.replica.has_room_for(bytes)
+        let bytes: u64 = all.iter().filter(is_named).map(|entry| entry.bytes).sum();
+        self.replica.has_room_for(bytes.saturating_mul(2))
     }
 
     /// Deletes of what is older than it is to be kept.

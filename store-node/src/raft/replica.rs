@@ -229,9 +229,11 @@ impl Replica {
         self.shared.space.has_room_for(bytes)
     }
 
-    /// Takes note of how many bytes of commands are not sealed here.
-    pub(crate) fn note_unsealed(&self, bytes: u64) {
-        self.shared.backlog.note(bytes);
+    /// Takes note of how many bytes of commands are not sealed here, and of how many jobs which wait make
+    /// others.
+    pub(crate) fn note_work(&self, unsealed_bytes: u64, jobs_bytes: u64) {
+        self.shared.backlog.note(unsealed_bytes);
+        self.shared.space.note_jobs(jobs_bytes);
     }
 
     /// Refuses entries from the leader when there is no place for them: the disk is full, or too much

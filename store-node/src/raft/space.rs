@@ -50,6 +50,8 @@ struct Shared {
     free_bytes: AtomicU64,
     /// Bytes written since the last look.
     unseen_bytes: AtomicU64,
+    /// Bytes that jobs which wait may need.
+    jobs_bytes: AtomicU64,
 }
 
 impl Space {
@@ -62,6 +64,7 @@ impl Space {
             room: AtomicU8::new(Room::Plenty as u8),
             free_bytes: AtomicU64::new(u64::MAX),
             unseen_bytes: AtomicU64::new(0),
+            jobs_bytes: AtomicU64::new(0),
         };
         let space = Self {
             shared: Arc::new(shared),
@@ -85,9 +88,17 @@ impl Space {
         self.shared.free_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether so many bytes can be written for good without touching what sealing needs to go on.
+    /// Whether so many bytes can be written for good without touching what sealing and the jobs that wait
+    /// need to go on.
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        self.free_bytes() >= bytes.saturating_add(self.shared.reserve_bytes / 2)
+        let jobs = self.shared.jobs_bytes.load(Ordering::Relaxed);
+        let kept = jobs.saturating_add(self.shared.reserve_bytes / 2);
+        self.free_bytes() >= bytes.saturating_add(kept)
+    }
+
+    /// Takes note of how many bytes jobs which wait may need.
+    pub fn note_jobs(&self, bytes: u64) {
+        self.shared.jobs_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Counts bytes that were written; looks again when they might have made a difference.
@@ -166,6 +177,8 @@ mod tests {
         assert_eq!(space.room(), Room::Low);
         assert_eq!(space.free_bytes(), 700);
         assert!(space.has_room_for(300) && !space.has_room_for(301));
+        space.note_jobs(100);
+        assert!(space.has_room_for(200) && !space.has_room_for(201));
         file.write_all_at(&[1; 400], 300).expect("it fits");
         space.note_written(400);
         assert_eq!(space.room(), Room::Scarce);

@@ -125,6 +125,19 @@ impl State {
         self.jobs.len()
     }
 
+    /// Bytes of the segments that jobs which wait make others of: they need as much room, at most.
+    pub fn jobs_bytes(&self) -> u64 {
+        let named = self.jobs.iter().flat_map(|job| match job {
+            Job::Compact { segments, .. } => &segments[..],
+            Job::Seal(_) | Job::Reclaim { .. } => &[],
+        });
+        let bytes_of = |id: &SegmentId| {
+            let entry = self.segments.iter().find(|entry| entry.id() == *id);
+            entry.map_or(0, |entry| entry.bytes)
+        };
+        named.map(bytes_of).sum()
+    }
+
     /// The segments, by order.
     pub fn segments(&self) -> &[Arc<SegmentEntry>] {
         &self.segments

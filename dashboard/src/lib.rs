@@ -5,8 +5,9 @@
 //!    catalog, the latest readings and the nodes' status.
 //! 2. [`app`] and [`page`] render it: tree, values and state are readable without any script.
 //! 3. In the browser [`app`] takes the same page over. [`live`] asks the same API, by network
-//!    now, once a second; [`plan`] decides between raw readings and buckets.
+//!    now, and follows what is committed; [`plan`] decides between raw readings and buckets.
 //! 4. [`plot`] turns answers into points with gaps, and [`chart`] has them drawn.
+//! 5. What hands do with charts and menus (`assets/*.js`) changes the address, and the page follows.
 //!
 //! What the page shows is in its address ([`view_state`]), so a link is a view. It is a client of
 //! the versioned API that everyone else uses and knows nothing else of the store.
@@ -46,6 +47,7 @@ pub mod tree;
 pub mod user_command;
 pub mod view_state;
 pub mod visitor;
+pub mod zone;
 
 /// Takes over the page that the server has rendered.
 #[cfg(target_arch = "wasm32")]

@@ -8,6 +8,7 @@ mod commands;
 mod flags;
 mod output;
 mod paths;
+mod terminal;
 mod usage;
 
 use std::ffi::OsString;
@@ -159,6 +160,10 @@ fn run(cli: Cli, output: &mut Output) -> Result<(), CommandError> {
         .map_err(|error| anyhow::Error::new(error).context("cannot start the runtime"))?;
     init_tracing(&asked);
     runtime.block_on(async {
+        if matches!(asked, Asked::Top(_) | Asked::Repl) && std::io::stdin().is_terminal() {
+            terminal::give_back_when_stopped()
+                .map_err(|error| anyhow::Error::new(error).context("cannot listen for signals"))?;
+        }
         let (terms, format) = (checked.terms, checked.format);
         let client = flags::connect(checked)?;
         let context = Context {

@@ -1,11 +1,8 @@
 //! Readings of a range into a file, which appears whole or not at all.
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
-use std::sync::Arc;
 
 use columnar::{ColumnarError, ParquetWriter};
-use segment_log::Disk;
 use sensor_model::Token;
 use store_wire::message::Freshness;
 
@@ -57,8 +54,8 @@ pub(crate) struct Exported {
     pub(crate) token: Token,
 }
 
-/// Writes the readings that answer `question` to the file `path`, and replaces what is there. Tells
-/// `progress` how many readings and bytes it has.
+/// Writes the readings that answer `question` to `file`, and gives it its name. Tells `progress` how many
+/// readings and bytes it has.
 ///
 /// Dropping the future leaves no file.
 ///
@@ -68,11 +65,10 @@ pub(crate) async fn export(
     client: &Client,
     question: &RangeQuestion,
     terms: &Terms,
-    (disk, path): (&Arc<dyn Disk>, &Path),
+    file: NewFile,
     form: FileForm,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Exported, ExportError> {
-    let file = NewFile::create(Arc::clone(disk), path)?;
     let mut question = question.clone();
     question.page.rows = Some(PAGE_ROWS);
     let mut answer = client.range(&question, terms).await?;

@@ -11,6 +11,8 @@ use segment_log::{Disk, DiskFile, OpenMode};
 pub(crate) struct FileReader {
     file: Arc<dyn DiskFile>,
     offset: u64,
+    /// What was read last.
+    block: Vec<u8>,
 }
 
 /// Writes a file from its beginning on.
@@ -27,12 +29,34 @@ pub(crate) struct NewFile {
     disk: Arc<dyn Disk>,
     file: Arc<dyn DiskFile>,
     path: PathBuf,
+    existing: Existing,
     unfinished: Option<PathBuf>,
+}
+
+/// What becomes of a file that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Kept,
+    Replaced,
 }
 
 impl FileReader {
     pub(crate) fn new(file: Arc<dyn DiskFile>, offset: u64) -> Self {
-        Self { file, offset }
+        Self {
+            file,
+            offset,
+            block: Vec::new(),
+        }
+    }
+
+    /// The byte before `offset`, where it was among the last that were read.
+    pub(crate) fn byte_before(&self, offset: u64) -> Option<u8> {
+        let from_end = self.offset.checked_sub(offset)?;
+        let at = self
+            .block
+            .len()
+            .checked_sub(usize::try_from(from_end).ok()? + 1)?;
+        Some(self.block[at])
     }
 }
 
@@ -40,6 +64,10 @@ impl Read for FileReader {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(buf, self.offset)?;
         self.offset += read as u64;
+        if read > 0 {
+            self.block.clear();
+            self.block.extend_from_slice(&buf[..read]);
+        }
         Ok(read)
     }
 }
@@ -58,7 +86,7 @@ impl Write for FileWriter {
 
 impl NewFile {
     /// A file that will be `path`.
-    pub(crate) fn create(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(disk: Arc<dyn Disk>, path: &Path, existing: Existing) -> io::Result<Self> {
         let mut unfinished = OsString::from(path);
         unfinished.push(format!(".{}.unfinished", std::process::id()));
         let unfinished = PathBuf::from(unfinished);
@@ -66,6 +94,7 @@ impl NewFile {
             file: disk.open(&unfinished, OpenMode::Create)?,
             disk,
             path: path.to_owned(),
+            existing,
             unfinished: Some(unfinished),
         })
     }
@@ -78,12 +107,17 @@ impl NewFile {
         }
     }
 
-    /// Syncs the file and gives it its name, replacing what had that name.
+    /// Syncs the file and gives it its name. `AlreadyExists` if something has that name and is kept,
+    /// however lately it came.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         self.file.sync_all()?;
-        if let Some(unfinished) = self.unfinished.take() {
-            self.disk.rename(&unfinished, &self.path)?;
+        if let Some(unfinished) = &self.unfinished {
+            match self.existing {
+                Existing::Kept => self.disk.rename_new(unfinished, &self.path)?,
+                Existing::Replaced => self.disk.rename(unfinished, &self.path)?,
+            }
         }
+        self.unfinished = None;
         self.disk.sync_dir(folder_of(&self.path))
     }
 }

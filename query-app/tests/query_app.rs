@@ -18,6 +18,8 @@ mod describe;
 mod elsewhere;
 #[path = "query_app/files.rs"]
 mod files;
+#[path = "query_app/foreign.rs"]
+mod foreign;
 #[path = "query_app/http.rs"]
 mod http;
 #[path = "query_app/nearest.rs"]
@@ -36,5 +38,7 @@ mod serve;
 mod store;
 #[path = "query_app/tail.rs"]
 mod tail;
+#[path = "query_app/terminal.rs"]
+mod terminal;
 #[path = "query_app/tokens.rs"]
 mod tokens;

@@ -2,9 +2,9 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Date32Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
@@ -19,6 +19,8 @@ pub struct Column {
     pub kind: Option<Kind>,
     /// Whether its values are instants by their type.
     pub is_time: bool,
+    /// The type, in the words of Arrow.
+    pub type_name: String,
 }
 
 /// The cells of one column of a block.
@@ -28,7 +30,9 @@ pub struct Cells(pub(crate) ArrayRef);
 /// The kind of the values of a type.
 pub(crate) fn kind_of(data_type: &DataType) -> Option<Kind> {
     match data_type {
-        DataType::Float64 | DataType::Float32 => Some(Kind::F64),
+        DataType::Float64 | DataType::Float32 | DataType::Float16 => Some(Kind::F64),
+        DataType::Decimal128(_, 0) => Some(Kind::I64),
+        DataType::Decimal128(_, _) => Some(Kind::F64),
         DataType::Int8
         | DataType::Int16
         | DataType::Int32
@@ -55,15 +59,22 @@ impl Cells {
         text_at(self.0.as_ref(), row)
     }
 
-    /// The instant at `row`; a time without a zone is taken as UTC. `None` where it is missing, out of
-    /// range or no time.
+    /// The instant at `row`; a time without a zone is taken as UTC, a date as its midnight. `None` where it
+    /// is missing, out of range or no time.
     pub fn timestamp(&self, row: usize) -> Option<Timestamp> {
+        const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
         let array = self.0.as_ref();
         if array.is_null(row) {
             return None;
         }
-        let DataType::Timestamp(unit, _) = array.data_type() else {
-            return None;
+        let unit = match array.data_type() {
+            DataType::Timestamp(unit, _) => unit,
+            DataType::Date32 => {
+                let days = array.as_primitive::<Date32Type>().value(row);
+                let nanos = i64::from(days).checked_mul(DAY_NS);
+                return nanos.map(Timestamp::from_nanos);
+            }
+            _ => return None,
         };
         let nanos = match unit {
             TimeUnit::Second => {
@@ -97,6 +108,17 @@ fn value_at(array: &dyn Array, row: usize) -> Option<Value> {
             let number = array.as_primitive::<Float32Type>().value(row);
             Some(Value::F64(f64::from(number)))
         }
+        DataType::Float16 => {
+            let number = array.as_primitive::<Float16Type>().value(row);
+            Some(Value::F64(f64::from(number)))
+        }
+        DataType::Decimal128(_, scale) => {
+            let number = array.as_primitive::<Decimal128Type>().value(row);
+            match i64::try_from(number) {
+                Ok(number) if *scale == 0 => integer(number),
+                _ => float(&format!("{number}e{}", -i32::from(*scale))),
+            }
+        }
         DataType::Int64 => integer(array.as_primitive::<Int64Type>().value(row)),
         DataType::Int32 => integer(array.as_primitive::<Int32Type>().value(row).into()),
         DataType::Int16 => integer(array.as_primitive::<Int16Type>().value(row).into()),
@@ -106,7 +128,7 @@ fn value_at(array: &dyn Array, row: usize) -> Option<Value> {
         DataType::UInt32 => integer(array.as_primitive::<UInt32Type>().value(row).into()),
         DataType::UInt64 => {
             let number = array.as_primitive::<UInt64Type>().value(row);
-            i64::try_from(number).ok().map(Value::I64)
+            i64::try_from(number).map_or_else(|_| float(&number.to_string()), integer)
         }
         DataType::Boolean => Some(Value::Bool(array.as_boolean().value(row))),
         DataType::Dictionary(_, _) => {
@@ -117,6 +139,11 @@ fn value_at(array: &dyn Array, row: usize) -> Option<Value> {
         }
         _ => text_at(array, row).map(|text| Value::Text(text.to_owned())),
     }
+}
+
+/// The float that is nearest to a number.
+fn float(number: &str) -> Option<Value> {
+    number.parse().ok().map(Value::F64)
 }
 
 fn text_at(array: &dyn Array, row: usize) -> Option<&str> {

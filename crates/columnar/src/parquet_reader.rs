@@ -53,6 +53,7 @@ impl ParquetTable {
             name: field.name().clone(),
             kind: kind_of(field.data_type()),
             is_time: matches!(field.data_type(), DataType::Timestamp(_, _)),
+            type_name: field.data_type().to_string(),
         });
         columns.collect()
     }

@@ -13,6 +13,7 @@ use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 /// How to open a file.
@@ -41,6 +42,9 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Gives a file another name, replacing what had that name. Durable after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file another name that nothing has, at once: of several who want it one gets it.
+    /// `AlreadyExists` if something has it. Durable after [`Disk::sync_dir`].
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Durable after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Removes a folder and everything in it. Durable after [`Disk::sync_dir`] of its parent.
@@ -66,6 +70,8 @@ pub trait DiskFile: Debug + Send + Sync {
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Cuts the file, or extends it with zeros. Durable after [`DiskFile::sync_all`].
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// When the content was changed last, by the clock of the machine.
+    fn modified(&self) -> io::Result<SystemTime>;
     /// Bytes in the file.
     fn len(&self) -> io::Result<u64>;
     /// Makes the content durable, and the size as far as reading the content needs it

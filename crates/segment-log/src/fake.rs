@@ -28,7 +28,7 @@
 //! assert_eq!(recovery.records, 0);
 //! ```
 //!
-//! What it does not do: permissions, links, and time.
+//! What it does not do: permissions, links, and time (every file was changed in 1970).
 
 mod image;
 mod machine;
@@ -38,6 +38,7 @@ use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use crate::{
@@ -234,14 +235,16 @@ impl Disk for FakeDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.state().rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.check_running()?;
-        let inode = state.file(from)?;
-        let dir = to.parent().unwrap_or(Path::new(""));
-        state.require_folder(dir)?;
-        let mut change = NameChange::set(dir, to, Some(Entry::File(inode)));
-        change.sets.push((from.to_owned(), None));
-        state.change_names(Effect::Change, change)
+        if state.is_folder(to) || state.live.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -361,6 +364,11 @@ impl DiskFile for FakeFile {
         self.disk
             .state()
             .change_file(self.inode, Effect::Change, Change::SetLen(len))
+    }
+
+    fn modified(&self) -> io::Result<SystemTime> {
+        self.disk.state().check_running()?;
+        Ok(SystemTime::UNIX_EPOCH)
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -6,9 +6,13 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
+    time::SystemTime,
 };
 
-use rustix::fs::{Advice, FallocateFlags};
+use rustix::{
+    fs::{Advice, CWD, FallocateFlags, RenameFlags},
+    io::Errno,
+};
 
 use crate::disk::{Disk, DiskFile, DiskLock, OpenMode};
 
@@ -80,6 +84,21 @@ impl Disk for OsDisk {
         clippy::disallowed_methods,
         reason = "this is the implementation behind `Disk`"
     )]
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            // A file system that cannot, NFS for one, gives a second name, which must be new as well.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                fs::hard_link(from, to)?;
+                fs::remove_file(from)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the implementation behind `Disk`"
+    )]
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -145,7 +164,7 @@ impl DiskFile for OsFile {
                     IoSlice::advance_slices(&mut slices, written);
                     offset += written as u64;
                 }
-                Err(rustix::io::Errno::INTR) => {}
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -161,7 +180,7 @@ impl DiskFile for OsFile {
         });
         match reserved {
             // A file system that cannot reserve still takes the zeros below, or refuses them.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
         }
         // Reserved blocks still cost a change of metadata when first written; blocks that hold
@@ -179,6 +198,10 @@ impl DiskFile for OsFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn modified(&self) -> io::Result<SystemTime> {
+        self.0.metadata()?.modified()
     }
 
     fn len(&self) -> io::Result<u64> {

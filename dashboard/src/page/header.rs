@@ -1,5 +1,6 @@
 //! The bar on top, with the cluster at a glance.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use crate::answers::{Cluster, Node};
@@ -24,15 +25,14 @@ fn ClusterStrip(feed: Feed) -> impl IntoView {
     view! {
         <section class="cluster" aria-label="Cluster">
             {move || match feed.cluster.get() {
-                Ok(cluster) => nodes(&cluster).into_any(),
+                Ok(cluster) => Either::Left(nodes(&cluster)),
                 Err(problem) => {
-                    view! {
+                    Either::Right(view! {
                         <p class="node" data-state="down" title=problem.message().to_owned()>
                             <i class="dot"></i>
                             "No node answers"
                         </p>
-                    }
-                        .into_any()
+                    })
                 }
             }}
         </section>

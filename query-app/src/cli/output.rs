@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
 use store_wire::message::Freshness;
 
 use crate::cli::CommandError;
@@ -39,19 +42,14 @@ impl Output {
         let _ = writeln!(self.notes, "{text}");
     }
 
-    /// Asks at the terminal; anything but yes means no.
+    /// Asks at the terminal; anything but yes means no. Once the future is dropped nothing listens there
+    /// any more.
     pub(crate) async fn confirmed(&mut self, question: &str) -> Result<bool, CommandError> {
         // There is nowhere left to complain to.
         let _ = write!(self.notes, "{question} [y/N] ");
         let _ = self.notes.flush();
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut line = String::new();
-            io::stdin().read_line(&mut line).map(|_| line)
-        });
-        let answer = answer.await.map_err(io::Error::other).flatten();
-        let answer = answer
-            .map_err(|error| anyhow::Error::new(error).context("the answer cannot be read"))?;
-        Ok(is_yes(&answer))
+        let answer = typed_line().await;
+        Ok(is_yes(&answer.context("the answer cannot be read")?))
     }
 
     pub(crate) fn error(&mut self, error: &CommandError) {
@@ -72,6 +70,33 @@ impl Output {
             ));
         }
     }
+}
+
+/// A line that is typed at the terminal. It is read when it is whole, so that a future that is dropped has
+/// taken nothing that was meant for others.
+async fn typed_line() -> io::Result<String> {
+    /// A terminal gives no longer line.
+    const LINE_BYTES: usize = 4096;
+    // The reader hears when the asker goes.
+    let (asker, asking) = io::pipe()?;
+    let read = tokio::task::spawn_blocking(move || {
+        let stdin = io::stdin();
+        let mut awaited = [
+            PollFd::new(&stdin, PollFlags::IN),
+            PollFd::new(&asker, PollFlags::IN),
+        ];
+        retry_on_intr(|| poll(&mut awaited, None))?;
+        if !awaited[1].revents().is_empty() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let mut line = vec![0; LINE_BYTES];
+        // What the buffer of the standard library would take beyond the line would be lost to the prompt.
+        let read = rustix::io::read(&stdin, &mut line)?;
+        Ok(String::from_utf8_lossy(&line[..read]).into_owned())
+    });
+    let line = read.await.map_err(io::Error::other).flatten();
+    drop(asking);
+    line
 }
 
 fn is_yes(answer: &str) -> bool {

@@ -100,7 +100,15 @@ impl CsvSource {
     }
 
     pub(crate) fn position(&self) -> Position {
-        place_of(self.begin, &self.reader)
+        let mut position = place_of(self.begin, &self.reader);
+        // Of a carriage return and a line feed the reader has taken the first alone.
+        let mut pair = [0; 2];
+        let before = position.offset.saturating_sub(1);
+        if self.file.read_exact_at(&mut pair, before).is_ok() && pair == *b"\r\n" {
+            position.offset += 1;
+            position.line += 1;
+        }
+        position
     }
 
     pub(crate) fn seek(&mut self, position: Option<Position>) -> Result<(), SourceError> {
@@ -113,14 +121,25 @@ impl CsvSource {
         let mut record = std::mem::take(&mut self.record);
         let more = read_record(&mut self.reader, &mut record)?;
         if more {
-            let line = record.position().map_or(0, csv::Position::line);
-            let line = self.begin.line + line.saturating_sub(1);
+            let line = self.line_of(&record);
             if let Err(reason) = self.row(line, &record, sink) {
                 sink.problem(Place { line, column: None }, reason);
             }
         }
         self.record = record;
         Ok(more)
+    }
+
+    /// The line on which a record that was just read begins. The reader itself counts from where the
+    /// record before ended, that is before blank lines and the rest of a line's ending.
+    fn line_of(&self, record: &ByteRecord) -> u64 {
+        let reached = place_of(self.begin, &self.reader);
+        let inside = record.as_slice().iter().filter(|byte| **byte == b'\n');
+        let last = self.reader.get_ref().byte_before(reached.offset);
+        let ending = usize::from(last == Some(b'\n'));
+        reached
+            .line
+            .saturating_sub((inside.count() + ending) as u64)
     }
 
     fn row(&mut self, line: u64, record: &ByteRecord, sink: &mut dyn Sink) -> Result<(), String> {
@@ -275,4 +294,85 @@ fn read_record(
 
 fn text(field: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(field).map_err(|_| "a field is not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use segment_log::{Disk as _, OpenMode, fake::FakeDisk};
+
+    use super::*;
+
+    /// The lines of the values.
+    #[derive(Default)]
+    struct Lines(Vec<(String, u64)>);
+
+    impl Sink for Lines {
+        fn cell(&mut self, at: Place<'_>, _: usize, _: Timestamp, cell: Cell<'_>) {
+            if let Cell::Text(text) = cell {
+                self.0.push((text.to_owned(), at.line));
+            }
+        }
+
+        fn problem(&mut self, at: Place<'_>, reason: String) {
+            self.0.push((reason, at.line));
+        }
+    }
+
+    /// The lines of the values of a file, read from its beginning and from each of its rows on.
+    fn lines_of(text: &str) -> Vec<(String, u64)> {
+        let disk = FakeDisk::new();
+        let file = disk.open(Path::new("/a.csv"), OpenMode::Create).unwrap();
+        file.write_all_at(text.as_bytes(), 0).unwrap();
+        let mut source = CsvSource::open(file, "a", &SourceOptions::default()).unwrap();
+        let mut lines = Lines::default();
+        let mut places = vec![(source.position(), 0)];
+        while source.step(&mut lines).unwrap() {
+            places.push((source.position(), lines.0.len()));
+        }
+        for (place, read) in places {
+            source.seek(Some(place)).unwrap();
+            let mut rest = Lines::default();
+            while source.step(&mut rest).unwrap() {}
+            assert_eq!(rest.0, lines.0[read..], "from {place:?} of {text:?}");
+        }
+        lines.0
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does() {
+        let text = "time,note\n2026-01-01,a\n\n\n2026-01-02,\"b\nb\"\n2026-01-03,c\n\n2026-01-04,d";
+        let expected = [("a", 2), ("b\nb", 5), ("c", 7), ("d", 9)];
+        let expected = expected.map(|(value, line)| (value.to_owned(), line));
+        assert_eq!(lines_of(text), expected);
+        assert_eq!(lines_of(&format!("{text}\n")), expected);
+        let windows = text.replace('\n', "\r\n");
+        let expected = expected.map(|(value, line)| (value.replace('\n', "\r\n"), line));
+        assert_eq!(lines_of(&windows), expected);
+        assert_eq!(lines_of(&format!("{windows}\r\n\r\n")), expected);
+    }
+
+    #[test]
+    fn lines_are_counted_across_the_blocks_that_are_read() {
+        for ending in ["\n", "\r\n"] {
+            let row = |line: u64| format!("2026-01-01,{line}{ending}");
+            let text = format!("time,note{ending}");
+            let text: String = std::iter::once(text).chain((2..40_000).map(row)).collect();
+            assert!(text.len() > 2 * BLOCK_BYTES);
+            let disk = FakeDisk::new();
+            let file = disk.open(Path::new("/a.csv"), OpenMode::Create).unwrap();
+            file.write_all_at(text.as_bytes(), 0).unwrap();
+            let mut source = CsvSource::open(file, "a", &SourceOptions::default()).unwrap();
+            let mut lines = Lines::default();
+            while source.step(&mut lines).unwrap() {}
+            assert_eq!(lines.0.len(), 39_998);
+            assert!(
+                lines
+                    .0
+                    .iter()
+                    .all(|(value, line)| *value == line.to_string())
+            );
+        }
+    }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{StreamExt, TryStreamExt, stream};
-use segment_log::Disk;
+use segment_log::{Disk, DiskFile, OpenMode};
 use sensor_model::{Kind, Pattern, SeriesPath, Token};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::gather::{Batches, PrepareError, Prepared};
 use super::kinds::Survey;
-use super::progress::{Found, Identity, Progress, ProgressFile};
+use super::progress::{Identity, Progress, ProgressFile};
 use super::source::{Source, SourceOptions};
 use crate::cli::CommandError;
 use crate::client::Client;
@@ -74,9 +74,33 @@ impl Import<'_> {
     /// dropped, and is gone on from.
     pub(crate) async fn run(self, watcher: &mut dyn Watcher) -> Result<Imported, CommandError> {
         let started = Instant::now();
-        let mut source = self.open().await?;
         let progress_file = ProgressFile::beside(self.path, self.progress);
-        let mut progress = self.begin(&source, &progress_file, watcher).await?;
+        let earlier = progress_file.read(self.disk.as_ref())?;
+        let (file, mut source) = self.open().await?;
+        for reason in source.left_out() {
+            let path = self.path.display();
+            watcher.note(&format!("note: {path}: {reason}: it is left out"));
+        }
+        let first = source.position();
+        let identity = self.identity(file.as_ref(), watcher).await?;
+        let mut progress = match earlier {
+            Some(earlier) if earlier.is_of(&identity) => {
+                let (path, readings) = (self.path.display(), earlier.readings);
+                watcher.note(&format!(
+                    "note: going on with {path} behind {readings} readings that are committed"
+                ));
+                earlier
+            }
+            earlier => {
+                if earlier.is_some() {
+                    let path = progress_file.path().display();
+                    watcher.note(&format!(
+                        "note: {path} is the progress of another import (the file, the flags or the cluster have changed): beginning anew"
+                    ));
+                }
+                Progress::begin(identity, first)
+            }
+        };
         let (before, resumed) = (progress.readings, progress.position);
         if self.options.kind.is_none() {
             source = survey(source, watcher).await?;
@@ -120,6 +144,12 @@ impl Import<'_> {
             .map_err(anyhow::Error::new)?
             .max(series);
         progress_file.remove(self.disk.as_ref());
+        if progress.readings == 0 && progress.position != first {
+            let (path, unusable) = (self.path.display(), progress.unusable);
+            return Err(CommandError::Other(anyhow::anyhow!(
+                "there is no reading in {path}: {unusable} of its lines and values could not be used, the others are empty"
+            )));
+        }
         Ok(Imported {
             readings: progress.readings,
             readings_before: before,
@@ -130,47 +160,31 @@ impl Import<'_> {
         })
     }
 
-    async fn open(&self) -> Result<Source, CommandError> {
-        let (disk, path) = (Arc::clone(&self.disk), self.path.to_owned());
+    /// The file, and what it holds. Whatever has its name from now on, this is what is imported.
+    async fn open(&self) -> Result<(Arc<dyn DiskFile>, Source), CommandError> {
+        let file = self.disk.open(self.path, OpenMode::Read);
+        let file = file.with_context(|| format!("cannot read {}", self.path.display()))?;
+        let (opened, path) = (Arc::clone(&file), self.path.to_owned());
         let options = self.options.clone();
-        let opened = tokio::task::spawn_blocking(move || Source::open(&disk, &path, &options));
-        let opened = opened.await.map_err(anyhow::Error::new)?;
-        Ok(opened.map_err(anyhow::Error::new)?)
+        let source = tokio::task::spawn_blocking(move || Source::of(opened, &path, &options));
+        let source = source.await.map_err(anyhow::Error::new)?;
+        Ok((file, source.map_err(anyhow::Error::new)?))
     }
 
-    /// The progress of an earlier run of the same import, or none.
-    async fn begin(
+    /// What this import is, to be told apart from others.
+    async fn identity(
         &self,
-        source: &Source,
-        file: &ProgressFile,
+        file: &dyn DiskFile,
         watcher: &mut dyn Watcher,
-    ) -> Result<Progress, CommandError> {
+    ) -> Result<Identity, CommandError> {
         let reports = self
             .patiently(watcher, || self.client.cluster(&self.terms))
             .await?;
         let mut statuses = reports.iter().filter_map(|report| report.status());
         let cluster = statuses.find(|status| !status.cluster_id.is_empty());
         let cluster = cluster.map_or("", |status| &status.cluster_id);
-        let identity = Identity::of(self.disk.as_ref(), self.path, &self.options, cluster)
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
-        match file.read(self.disk.as_ref(), &identity) {
-            Found::Progress(progress) => {
-                let readings = progress.readings;
-                let path = self.path.display();
-                watcher.note(&format!(
-                    "note: going on with {path} behind {readings} readings that are committed"
-                ));
-                return Ok(progress);
-            }
-            Found::Other => {
-                let path = file.path().display();
-                watcher.note(&format!(
-                    "note: {path} is the progress of another import (the file, the flags or the cluster have changed): beginning anew"
-                ));
-            }
-            Found::Nothing => {}
-        }
-        Ok(Progress::begin(identity, source.position()))
+        let identity = Identity::of(file, &self.options, cluster);
+        Ok(identity.with_context(|| format!("cannot read {}", self.path.display()))?)
     }
 
     /// Gives the series that exist the kinds they have.

@@ -2,8 +2,8 @@
 //!
 //! Of a file with a reading a row, as `export` writes it, a series is
 //! - `bool` when all its values are `true` or `false`;
-//! - a number when all are numbers: `i64` when all are integers and a float would lose digits of one of
-//!   them, else `f64`;
+//! - a number when all are numbers: `i64` when all are integers and a float would print one of them
+//!   otherwise, else `f64`;
 //! - `text` otherwise, so that the values print the same again.
 //!
 //! A column of a file with a column a series is a number already when at least half of its values are. A
@@ -17,7 +17,7 @@ use super::source::{Cell, Place, SeriesEntry, Sink};
 const MISSING: [&str; 12] = [
     "nan", "na", "n/a", "null", "none", "nil", "-", "?", "inf", "-inf", "+inf", "infinity",
 ];
-/// The largest integers up to which a float has all.
+/// The largest integers up to which a float has all, and prints them as they are.
 const EXACT_MAX: i64 = 1 << 53;
 
 /// Counts what the values of each series look like.
@@ -30,8 +30,8 @@ pub(crate) struct Survey {
 struct Tally {
     flags: u64,
     numbers: u64,
-    /// Of these, integers of which a float would lose digits.
-    large: u64,
+    /// Of these, integers that a float would print otherwise, or that are such by their type.
+    integers: u64,
     /// Of these, others than integers.
     fractions: u64,
     others: u64,
@@ -74,7 +74,7 @@ impl Tally {
             // By its type a column of a Parquet file holds integers whatever their size.
             Cell::Value(Value::I64(_)) => {
                 self.numbers += 1;
-                self.large += 1;
+                self.integers += 1;
             }
             Cell::Value(Value::Bool(_)) => self.flags += 1,
             Cell::Value(Value::Text(_)) => self.others += 1,
@@ -87,7 +87,7 @@ impl Tally {
             // It tells nothing.
         } else if let Ok(integer) = trimmed.parse::<i64>() {
             self.numbers += 1;
-            self.large += u64::from(!(-EXACT_MAX..=EXACT_MAX).contains(&integer));
+            self.integers += u64::from(!is_printed_by_float(integer));
             // An integer has no negative zero.
             self.fractions += u64::from(trimmed.starts_with("-0"));
         } else if trimmed == "true" || trimmed == "false" {
@@ -101,7 +101,7 @@ impl Tally {
     }
 
     fn kind(&self, is_wide: bool) -> Option<Kind> {
-        let number = if self.large > 0 && self.fractions == 0 {
+        let number = if self.integers > 0 && self.fractions == 0 {
             Kind::I64
         } else {
             Kind::F64
@@ -132,9 +132,7 @@ pub(crate) fn value_of(cell: Cell<'_>, kind: Kind) -> Result<Value, String> {
     };
     let value = match (value, kind) {
         (value, kind) if value.kind() == kind => value,
-        (Value::I64(integer), Kind::F64) if (-EXACT_MAX..=EXACT_MAX).contains(&integer) => {
-            Value::F64(exact(integer))
-        }
+        (Value::I64(integer), Kind::F64) if is_exact(integer) => Value::F64(nearest(integer)),
         (Value::Text(text), kind) => {
             return Value::parse(&text, kind).map_err(|error| error.to_string());
         }
@@ -145,16 +143,35 @@ pub(crate) fn value_of(cell: Cell<'_>, kind: Kind) -> Result<Value, String> {
     Ok(value)
 }
 
+/// Whether a float with the value of `integer` prints the same digits. From 1e17 on floats are printed
+/// with an exponent, so that such digits were an integer's.
+fn is_printed_by_float(integer: i64) -> bool {
+    (-EXACT_MAX..=EXACT_MAX).contains(&integer)
+        || Value::F64(nearest(integer)).to_string() == integer.to_string()
+}
+
+/// Whether there is a float with the value of `integer`.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a float that comes from 64 bits is whole, and fits twice as many"
+)]
+fn is_exact(integer: i64) -> bool {
+    nearest(integer) as i128 == i128::from(integer)
+}
+
+/// The float that is nearest to `integer`.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "the caller has looked at its size"
+    reason = "whether digits are lost is asked apart"
 )]
-fn exact(integer: i64) -> f64 {
+fn nearest(integer: i64) -> f64 {
     integer as f64
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn kind(values: &[&str], is_wide: bool) -> Option<Kind> {
@@ -167,12 +184,17 @@ mod tests {
 
     #[test]
     fn a_series_of_readings_gets_the_kind_that_prints_its_values_again() {
-        let cases: [(&[&str], Kind); 12] = [
+        let cases: [(&[&str], Kind); 17] = [
             (&["true", "false"], Kind::Bool),
             (&["1", "2.5"], Kind::F64),
             (&["1", "2"], Kind::F64),
             (&["9007199254740992"], Kind::F64),
             (&["9007199254740993"], Kind::I64),
+            (&["9007199254740994"], Kind::F64),
+            (&["10000000000000000", "-3"], Kind::F64),
+            (&["99999999999999984"], Kind::F64),
+            (&["99999999999999983"], Kind::I64),
+            (&["100000000000000000"], Kind::I64),
             (&["-9223372036854775808", "7"], Kind::I64),
             (&["9007199254740993", "0.5"], Kind::F64),
             (&["9007199254740993", "-0"], Kind::F64),
@@ -202,6 +224,12 @@ mod tests {
         );
         assert!(convert(Value::I64(EXACT_MAX + 1), Kind::F64).is_err());
         assert_eq!(
+            convert(Value::I64(EXACT_MAX + 2), Kind::F64),
+            Ok(Value::F64(9_007_199_254_740_994.0))
+        );
+        assert!(convert(Value::I64(i64::MAX), Kind::F64).is_err());
+        assert!(convert(Value::I64(i64::MIN), Kind::F64).is_ok());
+        assert_eq!(
             convert(Value::Bool(true), Kind::Text),
             Ok(Value::Text("true".to_owned()))
         );
@@ -211,5 +239,13 @@ mod tests {
         );
         assert!(convert(Value::F64(1.5), Kind::I64).is_err());
         assert!(convert(Value::F64(f64::NAN), Kind::F64).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whole_numbers_of_a_float_series_are_never_taken_for_integers(number in -1e17..1e17_f64) {
+            let text = Value::F64(number.round()).to_string();
+            prop_assert_eq!(kind(&[&text], false), Some(Kind::F64), "{}", text);
+        }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct ParquetSource {
     blocks: ParquetBlocks,
     /// The next row, from 0.
     row: u64,
+    /// What is said of columns that are left out.
+    left_out: Vec<String>,
 }
 
 enum Layout {
@@ -73,30 +75,38 @@ impl ParquetSource {
         };
         let values = ["value_i64", "value_bool", "value_text", "value"];
         let values: Vec<usize> = values.into_iter().filter_map(named).collect();
+        let is_usable = |at: &usize| columns[*at].kind.is_some();
+        let mut left_out = Vec::new();
         let mut series = SeriesTable::default();
         let path = named("path").or_else(|| named("series"));
         let layout = match path {
-            Some(path) if !values.is_empty() => Layout::Long(LongColumns {
-                series: path,
-                time,
-                values,
-                unit: named("unit"),
-                attributes: named("attributes"),
-            }),
+            Some(path) if !values.is_empty() => {
+                let (values, unusable): (Vec<_>, Vec<_>) = values.into_iter().partition(is_usable);
+                left_out.extend(unusable.into_iter().map(|at| unusable_type(&columns[at])));
+                if values.is_empty() {
+                    return Err(SourceError(left_out.join("; ")));
+                }
+                Layout::Long(LongColumns {
+                    series: path,
+                    time,
+                    values,
+                    unit: named("unit"),
+                    attributes: named("attributes"),
+                })
+            }
             _ => {
                 let wanted: Vec<usize> = if options.columns.is_empty() {
-                    let is_value = |at: &usize| *at != time && columns[*at].kind.is_some();
-                    (0..columns.len()).filter(is_value).collect()
+                    (0..columns.len()).filter(|at| *at != time).collect()
                 } else {
-                    options
-                        .columns
-                        .iter()
-                        .map(required)
-                        .collect::<Result<_, _>>()?
+                    let named = options.columns.iter().map(required);
+                    named.collect::<Result<_, _>>()?
                 };
+                let (wanted, unusable): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_usable);
+                left_out.extend(unusable.into_iter().map(|at| unusable_type(&columns[at])));
                 if wanted.is_empty() {
-                    let reason = "there is no column with values besides the time";
-                    return Err(SourceError(reason.to_owned()));
+                    let reason = "there is no column with values besides the time".to_owned();
+                    left_out.insert(0, reason);
+                    return Err(SourceError(left_out.join("; ")));
                 }
                 let paths = wanted.iter().map(|at| names[*at].as_str());
                 let paths = column_paths(paths, stem, options.prefix.as_ref());
@@ -123,7 +133,12 @@ impl ParquetSource {
             prefix: options.prefix.clone(),
             unit: options.unit.clone(),
             row: 0,
+            left_out,
         })
+    }
+
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 
     pub(crate) fn is_wide(&self) -> bool {
@@ -234,6 +249,14 @@ impl Told<'_> {
             series.attributes = BTreeMap::new();
         }
     }
+}
+
+/// Why a column cannot be used, for a person.
+fn unusable_type(column: &Column) -> String {
+    let Column {
+        name, type_name, ..
+    } = column;
+    format!("column {name:?} holds {type_name}, which no reading can have as its value")
 }
 
 /// The first column of instants, else one with a usual name.

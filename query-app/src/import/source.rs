@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use segment_log::{Disk, OpenMode};
+use segment_log::DiskFile;
 use sensor_model::reserved::is_reserved;
 use sensor_model::{Kind, SeriesDescription, SeriesPath, Timestamp, Unit, Value};
 use serde::{Deserialize, Serialize};
@@ -95,17 +95,12 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Opens a file and understands its form: by its ending, `.parquet` or anything else for CSV.
-    pub(crate) fn open(
-        disk: &Arc<dyn Disk>,
+    /// Understands the form of the open file `path`: by its ending, `.parquet` or anything else for CSV.
+    pub(crate) fn of(
+        file: Arc<dyn DiskFile>,
         path: &Path,
         options: &SourceOptions,
     ) -> Result<Self, SourceError> {
-        let unreadable = |error: std::io::Error| {
-            let path = path.display();
-            SourceError(format!("cannot read {path}: {error}"))
-        };
-        let file = disk.open(path, OpenMode::Read).map_err(unreadable)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let is_parquet = path
             .extension()
@@ -141,6 +136,15 @@ impl Source {
         match self {
             Self::Csv(source) => source.is_wide(),
             Self::Parquet(source) => source.is_wide(),
+        }
+    }
+
+    /// What is said of columns that are left out, a line each.
+    pub(crate) fn left_out(&self) -> &[String] {
+        match self {
+            // What cannot be used of a CSV file is found row by row.
+            Self::Csv(_) => &[],
+            Self::Parquet(source) => source.left_out(),
         }
     }
 

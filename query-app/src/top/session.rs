@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossterm::event::{self, Event};
-use ratatui::DefaultTerminal;
+use crossterm::event::{Event, EventStream};
+use futures::StreamExt as _;
 use sensor_model::Pattern;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::screen::Screen;
 use super::state::{Flow, State};
 use super::view::draw;
 use crate::client::Client;
@@ -19,11 +21,6 @@ use crate::client::cluster::NodeReport;
 use crate::failure::Failure;
 use crate::question::Terms;
 
-/// How long the keyboard is listened to before it is looked whether anybody still wants to know.
-const KEYBOARD_PAUSE: Duration = Duration::from_millis(100);
-/// Events that wait to be taken; the keyboard waits when there are more.
-const EVENTS_MAX: usize = 64;
-
 /// What the store says.
 enum Heard {
     Readings(Result<LastAnswer, Failure>),
@@ -31,7 +28,8 @@ enum Heard {
 }
 
 /// Shows the series that match `pattern`, asked for anew `every` so often, until the user has seen
-/// enough. The terminal is as it was afterwards, also after a panic.
+/// enough or interrupts it. The terminal is as it was afterwards, also after a panic and when the future is
+/// dropped.
 ///
 /// # Errors
 /// The terminal cannot be used.
@@ -41,26 +39,9 @@ pub(crate) async fn show(
     pattern: Pattern,
     every: Duration,
 ) -> io::Result<()> {
-    let terminal = ratatui::try_init()?;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let (sender, events) = mpsc::channel(EVENTS_MAX);
-    let listening = Arc::clone(&is_over);
-    let keyboard = tokio::task::spawn_blocking(move || listen(&sender, &listening));
-    let shown = run(terminal, events, client, terms, pattern, every).await;
-    is_over.store(true, Ordering::Relaxed);
-    let listened = keyboard.await.map_err(io::Error::other).flatten();
-    ratatui::try_restore()?;
-    shown.and(listened)
-}
-
-async fn run(
-    mut terminal: DefaultTerminal,
-    mut events: mpsc::Receiver<Event>,
-    client: &Client,
-    terms: &Terms,
-    pattern: Pattern,
-    every: Duration,
-) -> io::Result<()> {
+    let mut screen = Screen::take()?;
+    let mut events = EventStream::new();
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut state = State::new(pattern.as_str().to_owned());
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,14 +49,17 @@ async fn run(
     // A question that is not answered yet is not asked again.
     let is_asking = Arc::new(AtomicBool::new(false));
     loop {
-        terminal.draw(|frame| draw(&state, client.now(), frame))?;
+        screen
+            .terminal
+            .draw(|frame| draw(&state, client.now(), frame))?;
         tokio::select! {
-            event = events.recv() => match event {
+            event = events.next() => match event.transpose()? {
                 Some(Event::Key(key)) if state.key(key) == Flow::End => return Ok(()),
                 // Whatever it was, a new size for one, the next drawing shows it.
                 Some(_) => {}
                 None => return Ok(()),
             },
+            _ = interrupt.recv() => return Ok(()),
             Some(heard) = heard.recv() => match heard {
                 Heard::Readings(answer) => state.take_readings(answer),
                 Heard::Nodes(nodes) => state.take_nodes(nodes),
@@ -101,14 +85,4 @@ async fn run(
             }
         }
     }
-}
-
-/// Hands out what happens at the terminal, until nobody wants it.
-fn listen(sender: &mpsc::Sender<Event>, is_over: &AtomicBool) -> io::Result<()> {
-    while !is_over.load(Ordering::Relaxed) {
-        if event::poll(KEYBOARD_PAUSE)? && sender.blocking_send(event::read()?).is_err() {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -21,7 +21,7 @@ type Kept = (SeriesDescription, BTreeMap<i64, Value>);
 
 /// A store that keeps what is written.
 #[derive(Clone, Default)]
-struct Ledger {
+pub(crate) struct Ledger {
     series: Arc<Mutex<BTreeMap<SeriesPath, Kept>>>,
     /// How many readings each write had.
     writes: Arc<Mutex<Vec<usize>>>,
@@ -72,36 +72,41 @@ impl Ledger {
         data.collect()
     }
 
-    fn respond(&self, request: &Request, body: &Bytes) -> Vec<Step> {
+    pub(crate) fn respond(&self, request: &Request, body: &Bytes) -> Vec<Step> {
         self.keep(request, body);
         node(self.data())(request, body)
     }
 
-    fn start(&self, cluster: &Cluster) -> FakeStore {
+    pub(crate) fn start(&self, cluster: &Cluster) -> FakeStore {
         let ledger = self.clone();
         cluster.store(move |request, body| ledger.respond(request, body))
     }
 
-    fn writes(&self) -> Vec<usize> {
+    pub(crate) fn writes(&self) -> Vec<usize> {
         self.writes.lock().unwrap().clone()
     }
 
     /// The readings of a series.
-    fn of(&self, path: &str) -> (Kind, Vec<(i64, Value)>) {
+    pub(crate) fn of(&self, path: &str) -> (Kind, Vec<(i64, Value)>) {
         let path = SeriesPath::new(path).unwrap();
         let (description, readings) = self.series.lock().unwrap()[&path].clone();
         (description.kind, readings.into_iter().collect())
     }
 }
 
-async fn export(cluster: &Cluster, store: &FakeStore, out: &Path, more: &[&str]) -> Run {
+pub(crate) async fn export(cluster: &Cluster, store: &FakeStore, out: &Path, more: &[&str]) -> Run {
     let mut command = cluster.command(store.address());
     command.args(["export", "**"]).args(EVERYTHING).args(more);
     command.arg("--out").arg(out);
     finish(command).await
 }
 
-async fn import(cluster: &Cluster, store: &FakeStore, file: &Path, more: &[&str]) -> Run {
+pub(crate) async fn import(
+    cluster: &Cluster,
+    store: &FakeStore,
+    file: &Path,
+    more: &[&str],
+) -> Run {
     let mut command = cluster.command(store.address());
     command.arg("import").arg(file).args(more);
     finish(command).await
@@ -125,7 +130,7 @@ fn awkward() -> Vec<(SeriesDescription, Columns)> {
         9_007_199_254_740_994.0,
     ];
     data.push(series("site/f64", "Cel", Values::F64(numbers)));
-    data.push(series("site/whole", "", Values::F64(vec![1.0, 2.0, -7.0])));
+    data.push(series("site/whole", "", Values::F64(vec![1.0, 1e16, -7.0])));
     data.push(series(
         "site/i64",
         "%",
@@ -286,7 +291,7 @@ async fn a_series_that_exists_keeps_its_kind() {
 }
 
 /// A file of `rows` readings of two series.
-fn long_file(rows: i64) -> String {
+pub(crate) fn long_file(rows: i64) -> String {
     let mut text = "series,timestamp,value\n".to_owned();
     for row in 0..rows {
         let time = START / 1_000_000 + row;
@@ -358,7 +363,8 @@ async fn the_progress_of_another_file_is_not_taken_up() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.csv");
     write(&file, &long_file(10));
-    write(&folder.path().join("a.csv.import-progress"), "{}");
+    let other = r#"{"of":{"version":1,"bytes":3,"modified_ns":0,"head":"","options":"","cluster":""},"position":{"offset":9,"line":2},"readings":7,"unusable":0}"#;
+    write(&folder.path().join("a.csv.import-progress"), other);
     let ledger = Ledger::default();
     let store = ledger.start(&cluster);
     let run = import(&cluster, &store, &file, &[]).await;
@@ -420,11 +426,11 @@ async fn a_file_that_is_no_table_is_refused_saying_why() {
     }
 }
 
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file for the program to read")]
-fn write(path: &Path, text: &str) {
+pub(crate) fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
-use store_wire::message::ErrorCode;
+use store_wire::message::{ErrorCode, Request};
 use tempfile::TempDir;
 
 use crate::answers::{failing, node, plant};
@@ -53,6 +53,30 @@ async fn a_script_runs_every_line_and_ends_with_the_code_of_the_worst() {
         assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
         assert!(run.stdout.contains("plant/b/parts"), "{run:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_script_ends_quietly_once_nobody_reads_its_results() {
+    let cluster = Cluster::new();
+    let store = cluster.store(node(plant()));
+    let mut command = cluster.command(store.address());
+    command
+        .arg("repl")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let script = b"last plant/b/parts\nput plant/b/parts 7\nlast plant/b/parts\n";
+        child.stdin.take().unwrap().write_all(script).unwrap();
+        child.wait_with_output().unwrap()
+    });
+    let run = Run::from(ran.await.unwrap());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(run.stderr, "");
+    let writes = store.count(|request| matches!(request, Request::Write { .. }));
+    assert_eq!(writes, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,6 +216,9 @@ fn completions_and_man_pages_need_no_store() {
         let output = program().args(["completions", shell]).output().unwrap();
         let script = String::from_utf8(output.stdout).unwrap();
         assert!(script.contains("query-app"), "{shell}: {script}");
+        // The first completion loads the script, and is answered.
+        let calls = script.matches("_clap_dynamic_completer_query_app").count();
+        assert!(shell != "zsh" || calls == 3, "{script}");
     }
     let folder = TempDir::new().unwrap();
     let pages = folder.path().join("man1");

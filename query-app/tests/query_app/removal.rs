@@ -27,7 +27,7 @@ fn rule(pattern: &str, days: u64) -> RetentionRule {
 }
 
 /// A leader that would delete 6 readings of 2 series, and has two rules.
-fn leader() -> impl Fn(&Request, &Bytes) -> Vec<Step> + Send + Sync + 'static {
+pub(crate) fn leader() -> impl Fn(&Request, &Bytes) -> Vec<Step> + Send + Sync + 'static {
     let others = node(plant());
     let token = Token {
         shard: 0,

@@ -92,6 +92,12 @@ fn wait_full(test: &TestCluster) -> Result<u64> {
     })
 }
 
+/// What every node says of itself, for whoever looks into a failure.
+fn statuses(test: &TestCluster) -> String {
+    let each = (1..=3).map(|node| test.cluster.status(node));
+    each.map(|status| format!("{status:?}\n")).collect()
+}
+
 /// Writes one reading by hand.
 fn put(test: &TestCluster, path: &str) -> Result<std::process::Output> {
     test.query(&["put", path, "1", "--at", "2026-02-01", "--timeout", "10s"])
@@ -166,7 +172,8 @@ fn full_disks_refuse_readings_and_nothing_else_until_there_is_room() -> Result<(
     until("a delete to be taken", PATIENCE, || {
         let deleted = test.query(&[&["delete"], &days[..]].concat())?;
         Ok(deleted.status.success().then_some(()))
-    })?;
+    })
+    .with_context(|| statuses(&test))?;
     until("room after a delete", PATIENCE, || {
         let status = test.cluster.status(test.cluster.leader()?)?;
         Ok((status["readings"].as_u64() > Some(readings)).then_some(()))

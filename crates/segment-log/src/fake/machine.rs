@@ -194,6 +194,16 @@ impl State {
         }
     }
 
+    pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check_running()?;
+        let inode = self.file(from)?;
+        let dir = to.parent().unwrap_or(Path::new(""));
+        self.require_folder(dir)?;
+        let mut change = NameChange::set(dir, to, Some(Entry::File(inode)));
+        change.sets.push((from.to_owned(), None));
+        self.change_names(Effect::Change, change)
+    }
+
     pub(crate) fn change_names(&mut self, effect: Effect, change: NameChange) -> io::Result<()> {
         let (done, result) = match self.begin(effect) {
             Verdict::Go => (true, Ok(())),

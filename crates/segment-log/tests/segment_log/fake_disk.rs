@@ -163,3 +163,10 @@ fn file_opened_for_reading_cannot_be_written() {
     let file = half_written(0).open(path(), OpenMode::Read).unwrap();
     assert!(file.write_all_at(b"x", 0).is_err());
 }
+
+#[test]
+fn a_new_name_is_taken_once() {
+    let disk = FakeDisk::new();
+    disk.create_dir_all(Path::new("/a")).unwrap();
+    super::real_disk::a_new_name_is_taken_once(&disk, Path::new("/a"));
+}

@@ -102,6 +102,21 @@ fn more_slices_than_the_kernel_takes_at_once_are_all_written() {
     assert_eq!(read_file(&OsDisk, &dir.path().join("f")).unwrap(), expected);
 }
 
+/// Two files want one name: the second keeps its own.
+pub(crate) fn a_new_name_is_taken_once(disk: &dyn Disk, folder: &Path) {
+    let [first, second, name] = ["first", "second", "name"].map(|name| folder.join(name));
+    write_file_atomically(disk, &first, b"1").unwrap();
+    write_file_atomically(disk, &second, b"2").unwrap();
+    disk.rename_new(&first, &name).unwrap();
+    let refused = disk.rename_new(&second, &name).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(read_file(disk, &name).unwrap(), b"1");
+    assert_eq!(read_file(disk, &second).unwrap(), b"2");
+    assert!(!disk.exists(&first).unwrap());
+    disk.remove(&name).unwrap();
+    disk.remove(&second).unwrap();
+}
+
 #[test]
 fn files_and_folders_behave_as_the_trait_says() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,6 +129,8 @@ fn files_and_folders_behave_as_the_trait_says() {
     assert_eq!(OsDisk.list(&folder).unwrap(), ["small"]);
     assert_eq!(read_file(&OsDisk, &path).unwrap(), b"two");
     assert!(OsDisk.exists(&path).unwrap() && !OsDisk.exists(&folder.join("no")).unwrap());
+    assert!(OsDisk.rename_new(&path, &folder).is_err());
+    a_new_name_is_taken_once(&OsDisk, &folder);
     assert!(OsDisk.free_bytes(&folder).unwrap() > 0);
 
     let file = OsDisk.open(&path, OpenMode::ReadWrite).unwrap();

@@ -1,5 +1,6 @@
 //! `export`: readings of a range into a file.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::cli::commands::selection::SelectionArgs;
 use crate::cli::{CommandError, Context};
 use crate::export::{ExportError, Exported, FileForm, export};
 use crate::failure::{Failure, UsageError};
+use crate::files::{Existing, NewFile};
 use crate::format::Format;
 use crate::question::RangeQuestion;
 
@@ -43,13 +45,6 @@ pub(crate) struct ExportCommand {
     existing: Existing,
 }
 
-/// What becomes of a file that is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Existing {
-    Kept,
-    Replaced,
-}
-
 impl ExportArgs {
     pub(crate) fn checked(self) -> Result<ExportCommand, UsageError> {
         let question = RangeQuestion::parse(&self.selection.texts(), super::now())?;
@@ -79,18 +74,22 @@ impl ExportArgs {
 pub(crate) async fn run(command: ExportCommand, context: Context<'_>) -> Result<(), CommandError> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let path = command.out.display().to_string();
-    let exists = disk.exists(&command.out);
-    if exists.with_context(|| format!("cannot write {path}"))? && command.existing == Existing::Kept
-    {
-        let reason = format!("{path} exists: name another file, or give --force to replace it");
-        return Err(CommandError::Other(anyhow::anyhow!(reason)));
+    let unwritable = || format!("cannot write {path}");
+    let exists = || {
+        let reason = "exists: name another file, or give --force to replace it";
+        CommandError::Other(anyhow::anyhow!("{path} {reason}"))
+    };
+    // What comes meanwhile is found at the end; this is said before the work.
+    if command.existing == Existing::Kept && disk.exists(&command.out).with_context(unwritable)? {
+        return Err(exists());
     }
+    let file = NewFile::create(disk, &command.out, command.existing).with_context(unwritable)?;
     let bar = Bar::counting();
     let exporting = export(
         context.client,
         &command.question,
         &context.terms,
-        (&disk, &command.out),
+        file,
         command.form,
         |readings, bytes| bar.count(readings, bytes),
     );
@@ -106,6 +105,7 @@ pub(crate) async fn run(command: ExportCommand, context: Context<'_>) -> Result<
     let exported = exported.map_err(|error| match error {
         ExportError::Failed(failure) => CommandError::Failed(failure),
         ExportError::Format(error) => CommandError::Failed(Failure::from(error)),
+        ExportError::Write(error) if error.kind() == io::ErrorKind::AlreadyExists => exists(),
         error => CommandError::Other(anyhow::anyhow!("cannot write {path}: {error}")),
     })?;
     let text = summary(&path, &exported, context.format);

@@ -13,6 +13,14 @@ use crate::cli::{Cli, CommandError};
 /// The name of this program.
 const NAME: &str = "query-app";
 
+/// The script registers its function, which zsh calls from the second completion on.
+const ZSH_FIRST: &str = r#"
+# Loaded from $fpath by the first completion, which is answered as well.
+if [[ "$funcstack[1]" == "_query-app" ]]; then
+    _clap_dynamic_completer_query_app "$@"
+fi
+"#;
+
 /// Arguments of `completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -58,6 +66,9 @@ impl CompletionsArgs {
         shell
             .write_registration("COMPLETE", NAME, NAME, NAME, &mut script)
             .context("cannot make the script")?;
+        if matches!(self.shell, Shell::Zsh) {
+            script.extend_from_slice(ZSH_FIRST.as_bytes());
+        }
         output.write(&script)
     }
 }

@@ -55,7 +55,11 @@ async fn at_prompt(mut context: Context<'_>) -> Result<(), CommandError> {
             Signal::Success(line) => match words_of(&line) {
                 Ok(words) if is_end(&words) => return Ok(()),
                 words => {
-                    execute(words, &mut context).await;
+                    // A line is kept at once, whatever becomes of the program; at worst for this run alone.
+                    let _ = editor.sync_history();
+                    if matches!(execute(words, &mut context).await, Ended::Closed) {
+                        return Ok(());
+                    }
                 }
             },
             Signal::CtrlD => return Ok(()),
@@ -64,7 +68,7 @@ async fn at_prompt(mut context: Context<'_>) -> Result<(), CommandError> {
     }
 }
 
-/// Runs each line, whatever became of those before, until one is interrupted.
+/// Runs each line, whatever became of those before, until one is interrupted or nobody reads the results.
 async fn from_script(mut context: Context<'_>) -> Result<(), CommandError> {
     let mut worst = 0;
     loop {
@@ -79,6 +83,7 @@ async fn from_script(mut context: Context<'_>) -> Result<(), CommandError> {
         }
         match execute(words, &mut context).await {
             Ended::With(code) => worst = worst.max(code),
+            Ended::Closed => break,
             Ended::Interrupted => return Err(CommandError::Told { code: 1 }),
         }
     }
@@ -94,6 +99,8 @@ enum Ended {
     With(u8),
     /// By Ctrl-C.
     Interrupted,
+    /// The reader of the results has gone, and with it the sense of further lines.
+    Closed,
 }
 
 /// Runs one line and tells what went wrong. Ctrl-C ends it.
@@ -103,16 +110,17 @@ async fn execute(words: Result<Vec<String>, CommandError>, context: &mut Context
         Ok(words) => tokio::select! {
             ended = execute_words(words, context) => ended,
             _ = tokio::signal::ctrl_c() => {
-                context.output.note("interrupted");
+                // The terminal has shown ^C where the cursor was.
+                context.output.note("\ninterrupted");
                 return Ended::Interrupted;
             }
         },
         Err(error) => Err(error),
     };
-    if let Err(error) = &ended
-        && !matches!(error, CommandError::Told { .. })
-    {
-        context.output.error(error);
+    match &ended {
+        Err(CommandError::Closed) => return Ended::Closed,
+        Ok(()) | Err(CommandError::Told { .. }) => {}
+        Err(error) => context.output.error(error),
     }
     Ended::With(ended.map_or_else(|error| error.exit_code(), |()| 0))
 }

@@ -159,7 +159,7 @@ test("a page of another site neither writes nor listens with the session of its 
 });
 
 test("live data end with the session", async () => {
-  await withOwnPage({}, async (page) => {
+  await withOwnPage({ tolerate: [...refused, /favicon\.ico/] }, async (page) => {
     await page.goto(`${origin}/login`);
     await logIn(page, "reader");
     await hydrated(page);

@@ -158,6 +158,28 @@ test("a page of another site neither writes nor listens with the session of its 
   });
 });
 
+test("live data end with the session", async () => {
+  await withOwnPage({ tolerate: [...refused, /favicon\.ico/] }, async (page) => {
+    await page.goto(`${origin}/login`);
+    await logIn(page, "reader");
+    await hydrated(page);
+    // A page that asks for nothing by itself, and so stays.
+    await page.goto(`${origin}/healthz`);
+    const reason = await page.evaluate(async () => {
+      const socket = new WebSocket(`${location.origin.replace("http", "ws")}/api/v1/tail?match=**`);
+      await new Promise((opened) => {
+        socket.onmessage = opened;
+      });
+      const closed = new Promise((settle) => {
+        socket.onclose = (event) => settle(event.reason);
+      });
+      await fetch("/logout", { method: "POST", redirect: "manual" });
+      return closed;
+    });
+    assert.match(reason, /session has ended/);
+  });
+});
+
 test("when the session ends, the page asks to log in and leads back", async () => {
   await withOwnPage({}, async (page, context) => {
     await page.goto(`${origin}/cluster`);

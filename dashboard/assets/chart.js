@@ -1,21 +1,29 @@
 // Draws a sheet of lines, bands and steps with uPlot, which the page has loaded before this module.
 //
-// Rust decides what is drawn (`src/plot.rs`); this file decides how. Colours are custom properties
-// of the style sheet and are read again when the theme changes. Times are UTC.
+// Rust decides what is drawn (`src/plot.rs`); this file decides how. What hands do with a chart is in
+// `gestures.js`, what the cursor says in `readout.js`. Colours are custom properties of the style
+// sheet and are read again when the theme changes.
+
+import { attach, dragStarts, isMoving } from "./gestures.js";
+import { readout } from "./readout.js";
+import { wall, zoned, zoneName } from "./time.js";
 
 const HEIGHT = { lines: 320, steps: 170 };
 const SYNC = "tidemark";
 const BYTES = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
+/** As many colours as the style sheet has; the next series have them again, dashed. */
+const COLOURS = 8;
+/** Height of the mark where readings are missing, in pixels. */
+const MISSING_HEIGHT = 5;
+
+/** Every chart of the page: they are moved together. */
+export const charts = new Set();
 
 /** A chart in an element of the page. */
 export class Chart {
-  /**
-   * @param {HTMLElement} host
-   * @param {(from: number, to: number) => void} zoom called with the seconds that were marked
-   */
-  constructor(host, zoom) {
+  /** @param {HTMLElement} host */
+  constructor(host) {
     this.host = host;
-    this.zoom = zoom;
     this.plot = null;
     this.sheet = null;
     this.shape = "";
@@ -26,6 +34,9 @@ export class Chart {
     this.dark.addEventListener("change", this.repaint);
     this.theme = new MutationObserver(this.repaint);
     this.theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    host.chart = this;
+    charts.add(this);
+    this.detach = attach(this);
   }
 
   /** Draws `sheet` in place of the one before. */
@@ -33,13 +44,16 @@ export class Chart {
     this.sheet = sheet;
     const shape = JSON.stringify([
       sheet.stepped,
-      sheet.unit,
-      sheet.traces.map((trace) => [trace.label, trace.place, trace.low !== null]),
+      sheet.units,
+      zoneName(),
+      sheet.traces.map((trace) => [trace.label, trace.place, trace.axis, trace.before, trace.low !== null]),
     ]);
     if (this.plot && shape === this.shape) {
       this.plot.batch(() => {
         this.plot.setData(table(sheet), false);
-        this.plot.setScale("x", { min: sheet.from, max: sheet.to });
+        if (!isMoving()) {
+          this.scale(sheet.from, sheet.to);
+        }
       });
     } else {
       this.shape = shape;
@@ -49,12 +63,19 @@ export class Chart {
 
   /** Takes the drawing away and stops listening. */
   destroy() {
+    this.detach();
+    charts.delete(this);
     this.resize.disconnect();
     this.theme.disconnect();
     this.dark.removeEventListener("change", this.repaint);
     this.plot?.destroy();
     this.plot = null;
     this.sheet = null;
+  }
+
+  /** Shows another stretch of what is drawn. */
+  scale(min, max) {
+    this.plot?.setScale("x", { min, max });
   }
 
   /** Follows the element's width; an element that was hidden had none to draw in. */
@@ -76,7 +97,7 @@ export class Chart {
     }
     const before = this.plot;
     this.plot = new uPlot(options(this), table(this.sheet), this.host);
-    this.plot.setScale("x", { min: this.sheet.from, max: this.sheet.to });
+    this.scale(this.sheet.from, this.sheet.to);
     before?.destroy();
   }
 }
@@ -104,65 +125,43 @@ function column(numbers) {
 function options(chart) {
   const { sheet, host } = chart;
   const colour = palette(host);
-  const series = [{ value: (_, seconds) => clock(seconds) }];
-  const bands = [];
-  for (const trace of sheet.traces) {
-    const stroke = colour(`--series-${trace.place + 1}`);
-    const path = sheet.stepped ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
-    series.push({ label: trace.label, stroke, width: 1.5, paths: path, points: { size: 4 } });
-    if (trace.low !== null) {
-      const edge = { stroke: "transparent", width: 0, points: { show: false }, edge: true };
-      series.push({ ...edge, label: "min" }, { ...edge, label: "max" });
-      const last = series.length - 1;
-      bands.push({ series: [last, last - 1], fill: faint(stroke) });
-    }
-  }
-  const readout = element("div", "readout");
+  const { series, bands } = lines(sheet, colour);
   const axis = {
     stroke: colour("--muted"),
     font: `11px ${getComputedStyle(host).fontFamily}`,
     grid: { stroke: colour("--grid"), width: 1 },
     ticks: { stroke: colour("--grid"), width: 1, size: 4 },
   };
+  const values = sheet.stepped
+    ? [{ ...axis, scale: "y", size: 64, splits: () => [0, 1], values: () => ["false", "true"] }]
+    : sheet.units.map(({ unit, label }, place) => ({
+        ...axis,
+        scale: scaleOf(place),
+        side: place === 0 ? 3 : 1,
+        size: 64,
+        grid: place === 0 ? axis.grid : { show: false },
+        values: (_, splits) => valueLabels(splits, unit, label),
+      }));
+  const range = sheet.stepped ? [-0.15, 1.15] : padded;
   return {
     width: host.clientWidth,
     height: sheet.stepped ? HEIGHT.steps : HEIGHT.lines,
-    padding: [10, 26, 0, 0],
-    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
+    padding: [10, sheet.units.length > 1 ? 0 : 26, 0, 0],
+    tzDate: (seconds) => zoned(seconds * 1e3),
     legend: { show: false },
     cursor: {
       sync: { key: SYNC, setSeries: false },
       drag: { x: true, y: false, setScale: false },
       points: { size: 6 },
-      bind: { dblclick: () => null },
+      bind: { dblclick: () => null, mousedown: dragStarts },
     },
-    scales: {
-      x: { time: true },
-      y: sheet.stepped ? { range: [-0.15, 1.15] } : { range: padded },
-    },
+    scales: { x: { time: true }, y: { range }, y2: { range } },
     series,
     bands,
-    axes: [
-      { ...axis, values: timeLabels },
-      {
-        ...axis,
-        size: 64,
-        splits: sheet.stepped ? () => [0, 1] : undefined,
-        values: sheet.stepped
-          ? () => ["false", "true"]
-          : (_, splits) => valueLabels(splits, sheet.unit, sheet.unitLabel),
-      },
-    ],
+    axes: [{ ...axis, values: timeLabels }, ...values],
     hooks: {
-      ready: [
-        (plot) => {
-          readout.hidden = true;
-          // What the cursor says is a help for the eye; the table below holds the same values.
-          readout.setAttribute("aria-hidden", "true");
-          plot.over.append(readout);
-        },
-      ],
-      setCursor: [(plot) => read(plot, sheet, readout)],
+      ...readout(sheet),
+      draw: [(plot) => markMissing(plot, sheet, colour)],
       setSelect: [
         (plot) => {
           const { left, width } = plot.select;
@@ -172,11 +171,61 @@ function options(chart) {
           const from = plot.posToVal(left, "x");
           const to = plot.posToVal(left + width, "x");
           plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-          chart.zoom(from, to);
+          chart.zoom(from, to, "drag");
         },
       ],
     },
   };
+}
+
+/** Each trace's line, and where it has one, the band from its lowest to its highest reading. */
+function lines(sheet, colour) {
+  const series = [{}];
+  const bands = [];
+  for (const trace of sheet.traces) {
+    const stroke = trace.before ? colour("--muted") : colour(`--series-${(trace.place % COLOURS) + 1}`);
+    const scale = scaleOf(trace.axis);
+    const path = sheet.stepped ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
+    const dash = trace.before ? [5, 4] : trace.place >= COLOURS ? [8, 3] : undefined;
+    const points = trace.before ? { show: false } : { size: 4 };
+    series.push({ label: trace.label, trace, stroke, scale, width: 1.5, dash, paths: path, points });
+    if (trace.low !== null) {
+      // The edges are drawn: a spike of one reading is a line, not a tip that nobody sees.
+      const edge = { stroke: faint(stroke, 0.55), width: 1, scale, points: { show: false }, trace: null };
+      series.push({ ...edge, label: "min" }, { ...edge, label: "max" });
+      const last = series.length - 1;
+      bands.push({ series: [last, last - 1], fill: faint(stroke, 0.18) });
+    }
+  }
+  return { series, bands };
+}
+
+function scaleOf(axis) {
+  return axis === 0 ? "y" : "y2";
+}
+
+/** Marks along the bottom where readings are missing, in rows if several series lack some. */
+function markMissing(plot, sheet, colour) {
+  const { ctx } = plot;
+  const ratio = devicePixelRatio;
+  const { left, top, width, height } = plot.bbox;
+  ctx.save();
+  sheet.traces
+    .filter((trace) => trace.missing.length > 0)
+    .forEach((trace, row) => {
+      for (let at = 0; at < trace.missing.length; at += 2) {
+        const from = Math.max(plot.valToPos(trace.missing[at], "x", true), left);
+        const to = Math.min(plot.valToPos(trace.missing[at + 1], "x", true), left + width);
+        if (to - from >= ratio) {
+          ctx.fillStyle = faint(colour("--warn"), 0.1);
+          ctx.fillRect(from, top, to - from, height);
+          ctx.fillStyle = faint(colour("--warn"), 0.85);
+          const mark = MISSING_HEIGHT * ratio;
+          ctx.fillRect(from, top + height - (row + 1) * (mark + ratio), to - from, mark);
+        }
+      }
+    });
+  ctx.restore();
 }
 
 /** Some room above and below, and a flat line in the middle. */
@@ -188,57 +237,20 @@ function padded(_plot, low, high) {
   return [low - room, high + room];
 }
 
-/** Fills the box beside the cursor with the values under it. */
-function read(plot, sheet, readout) {
-  const { idx, left } = plot.cursor;
-  if (idx === null || idx === undefined || left < 0) {
-    readout.hidden = true;
-    return;
-  }
-  const lines = [element("time", "", clock(plot.data[0][idx]))];
-  plot.series.forEach((series, place) => {
-    if (place === 0 || series.edge) {
-      return;
-    }
-    const value = nearest(plot, place, idx);
-    const text = value === null ? "–" : sheet.stepped ? String(value > 0) : number(value);
-    const line = element("p", "", text);
-    line.style.color = series._stroke ?? "";
-    line.append(element("span", "", ` ${series.label}`));
-    lines.push(line);
-  });
-  readout.replaceChildren(...lines);
-  readout.hidden = false;
-  const isRight = left > plot.over.clientWidth / 2;
-  readout.style.left = isRight ? "" : `${left + 12}px`;
-  readout.style.right = isRight ? `${plot.over.clientWidth - left + 12}px` : "";
-}
-
-/** The value of a series at a time at which perhaps only others have one. */
-function nearest(plot, place, idx) {
-  const values = plot.data[place];
-  for (let step = 0; step < 50; step++) {
-    const value = values[idx - step];
-    if (value !== undefined) {
-      return value;
-    }
-  }
-  return null;
-}
-
 /** Times of the axis: as short as they may be, with the date where the day changes. */
-function timeLabels(plot, splits, _axis, _space, step) {
+function timeLabels(_plot, splits, _axis, _space, step) {
   let day = "";
-  return splits.map((seconds) => {
-    const text = new Date(seconds * 1e3).toISOString();
+  return splits.map((seconds, place) => {
+    const text = wall(seconds * 1e3);
     const date = text.slice(0, 10);
     const isNew = date !== day;
     day = date;
+    const zone = place === 0 ? ` ${zoneName()}` : "";
     if (step >= 86400) {
-      return date;
+      return zone ? `${date}\n${zone}` : date;
     }
     const time = text.slice(11, step >= 60 ? 16 : step >= 1 ? 19 : 23);
-    return isNew ? `${time}\n${date} UTC` : time;
+    return isNew ? `${time}\n${date}${zone}` : time;
   });
 }
 
@@ -264,46 +276,25 @@ function valueLabels(splits, unit, label) {
   });
 }
 
-function clock(seconds) {
-  const text = new Date(seconds * 1e3).toISOString();
-  return `${text.slice(0, 10)} ${text.slice(11, 23).replace(".000", "")}`;
-}
-
-function number(value) {
-  return String(Number(value.toPrecision(6)));
-}
-
 /** A colour of the style sheet as the canvas understands it. */
 function palette(host) {
-  const probe = element("i");
+  const probe = document.createElement("i");
   host.append(probe);
   const resolved = new Map();
-  const colour = (name) => {
-    if (!resolved.has(name)) {
-      probe.style.color = `var(${name})`;
-      resolved.set(name, getComputedStyle(probe).color);
-    }
-    return resolved.get(name);
-  };
-  for (const name of ["--muted", "--grid"]) {
-    colour(name);
+  const names = ["--muted", "--grid", "--warn"];
+  for (let place = 1; place <= COLOURS; place++) {
+    names.push(`--series-${place}`);
   }
-  for (let place = 1; place <= 8; place++) {
-    colour(`--series-${place}`);
+  for (const name of names) {
+    probe.style.color = `var(${name})`;
+    resolved.set(name, getComputedStyle(probe).color);
   }
   probe.remove();
-  return colour;
+  return (name) => resolved.get(name);
 }
 
 /** The same colour, see-through. */
-function faint(colour) {
+function faint(colour, alpha) {
   const parts = colour.match(/[\d.]+/g);
-  return `rgba(${parts.slice(0, 3).join(", ")}, 0.18)`;
-}
-
-function element(name, className = "", text = "") {
-  const made = document.createElement(name);
-  made.className = className;
-  made.textContent = text;
-  return made;
+  return `rgba(${parts.slice(0, 3).join(", ")}, ${alpha})`;
 }

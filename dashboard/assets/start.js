@@ -3,3 +3,4 @@ import init, { hydrate } from "./dashboard.js";
 
 await init();
 hydrate();
+performance.mark("tidemark-hydrated");

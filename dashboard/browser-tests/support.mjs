@@ -1,7 +1,8 @@
 // What every test needs: the dashboard under test, a browser, and pages that tolerate no error.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { chromium } from "playwright-core";
 
@@ -33,10 +34,11 @@ export async function launch() {
 
 /**
  * Runs `body` with a page of its own, and fails on any error that the page reports.
- * `tolerate` names the messages that a test brings about on purpose.
+ * `tolerate` names the messages that a test brings about on purpose, `origin` another dashboard than
+ * the one under test.
  */
 export async function withPage(browser, options, body) {
-  const { tolerate = [], ...contextOptions } = options;
+  const { tolerate = [], origin = URL_UNDER_TEST, ...contextOptions } = options;
   const context = await browser.newContext({
     viewport: { width: 1360, height: 860 },
     reducedMotion: "reduce",
@@ -57,7 +59,7 @@ export async function withPage(browser, options, body) {
   });
   page.on("pageerror", (error) => note(`uncaught: ${error.stack ?? error}`));
   page.on("request", (request) => {
-    if (!request.url().startsWith(URL_UNDER_TEST) && !request.url().startsWith("data:")) {
+    if (!request.url().startsWith(origin) && !request.url().startsWith("data:")) {
       note(`a request left the origin: ${request.url()}`);
     }
   });
@@ -128,6 +130,32 @@ export async function fedSeries(count = 5) {
 
 function lastTime(series) {
   return series.last?.timestamp ?? series.last;
+}
+
+const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Both themes on a desktop and on a phone: what pages are looked at in. */
+export const LOOKS = ["light", "dark"].flatMap((colorScheme) => [
+  { name: `${colorScheme} desktop`, colorScheme, viewport: { width: 1360, height: 860 } },
+  { name: `${colorScheme} phone`, colorScheme, viewport: { width: 390, height: 844 } },
+]);
+
+/** Fails where the page keeps somebody from using it, as far as axe-core can tell. */
+export async function accessible(page) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() =>
+    window.axe.run(document, { resultTypes: ["violations"] }),
+  );
+  const found = violations.map(({ id, help, nodes }) => ({
+    id,
+    help,
+    where: nodes.map((node) => node.html),
+  }));
+  assert.deepEqual(found, []);
+  const overflow = await page.evaluate(
+    () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  );
+  assert.ok(overflow <= 0, `the page is ${overflow} px wider than the screen`);
 }
 
 /** How many pixels of the first chart have been drawn on. */

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use dashboard::server;
+use dashboard::access::Access;
+use dashboard::server::{self, Parts};
 use store_wire::clock::SystemClock;
 use tokio::net::TcpListener;
 
@@ -30,6 +31,12 @@ async fn main() -> Result<()> {
     let clock = Arc::new(SystemClock);
     let api = fake_api::router(clock.clone(), bulk);
     let shutdown = query_app::serve::shutdown_signal()?;
-    server::serve(listener, server::router(api, clock), shutdown).await?;
+    let router = server::router(Parts {
+        api,
+        access: Access::open(None),
+        clock,
+        certificate_expires: None,
+    });
+    server::serve(listener, router, shutdown).await?;
     Ok(())
 }

@@ -60,23 +60,23 @@ pub use browser::current;
 
 #[cfg(target_arch = "wasm32")]
 mod browser {
-    use leptos::prelude::{location, window};
     use leptos::web_sys::{Element, MouseEvent};
-    use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen::prelude::*;
 
     use crate::view_state::ViewState;
 
-    /// What the address bar says.
-    pub fn current() -> ViewState {
-        ViewState::parse(&location().search().unwrap_or_default())
+    /// Scripts change the address by the same module, and then say `popstate`.
+    #[wasm_bindgen(module = "/assets/address.js")]
+    extern "C" {
+        #[wasm_bindgen(js_name = current)]
+        fn query() -> String;
+
+        pub(super) fn push(href: &str);
     }
 
-    pub(super) fn push(href: &str) {
-        let pushed = window()
-            .history()
-            .and_then(|history| history.push_state_with_url(&JsValue::NULL, "", Some(href)));
-        // A browser refuses only what changes far too often; the page shows the view all the same.
-        let _ = pushed;
+    /// What the address bar says.
+    pub fn current() -> ViewState {
+        ViewState::parse(&query())
     }
 
     /// The view that a plain click on one of the page's own links asks for.

@@ -74,6 +74,22 @@ pub struct RangeAnswer {
     /// `None` if it never did since it started.
     #[serde(default)]
     pub age_ms: Option<u64>,
+    /// A read with this token sees no less: the shard, and a log position.
+    #[serde(default)]
+    pub token: String,
+}
+
+/// A reading as it was committed: an element of a message of `GET /api/v1/tail` with `time=ms`. An
+/// element that only tells a position has no other field.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Tailed {
+    /// The series' name.
+    pub path: Option<String>,
+    /// When it was taken, in ms since 1970-01-01 UTC.
+    #[serde(default)]
+    pub timestamp: f64,
+    /// What was read.
+    pub value: Option<Value>,
 }
 
 /// One series of a range. Either `timestamps` and `values`, or `bucket_starts` and aggregates.
@@ -95,8 +111,22 @@ pub struct RangeSeries {
     /// Where each bucket starts, in ms since 1970-01-01 UTC.
     #[serde(default)]
     pub bucket_starts: Vec<f64>,
-    /// Mean of each bucket.
-    #[serde(default)]
+    /// Mean of each bucket, or the one aggregate that was asked for.
+    #[serde(
+        default,
+        alias = "sum",
+        alias = "count",
+        alias = "first",
+        alias = "last",
+        alias = "stddev",
+        alias = "p50",
+        alias = "p95",
+        alias = "p99",
+        alias = "twa",
+        alias = "rate",
+        alias = "increase",
+        alias = "delta"
+    )]
     pub mean: Vec<Option<f64>>,
     /// Smallest value of each bucket.
     #[serde(default)]
@@ -205,9 +235,54 @@ impl RangeSeries {
         !self.bucket_starts.is_empty()
     }
 
+    /// When the readings were taken, or where the buckets start; in ms, rising.
+    pub fn times(&self) -> &[f64] {
+        if self.is_bucketed() {
+            &self.bucket_starts
+        } else {
+            &self.timestamps
+        }
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.timestamps.len().max(self.bucket_starts.len())
+        self.times().len()
+    }
+
+    /// Adds a reading, or replaces the one of the same time. Only for rows that are readings.
+    pub fn insert(&mut self, millis: f64, value: Value) {
+        let place = self.timestamps.partition_point(|time| *time < millis);
+        if self.timestamps.get(place) == Some(&millis) {
+            self.values[place] = value;
+        } else {
+            self.timestamps.insert(place, millis);
+            self.values.insert(place, value);
+        }
+    }
+
+    /// Takes away the readings before a time, in ms. Only for rows that are readings.
+    pub fn forget_before(&mut self, millis: f64) {
+        let place = self.timestamps.partition_point(|time| *time < millis);
+        self.timestamps.drain(..place);
+        self.values.drain(..place);
+    }
+
+    /// Makes the one `aggregate` of the answer its line, in the aggregate's own unit.
+    pub fn settle(&mut self, aggregate: &str) {
+        if let "min" | "max" = aggregate {
+            let column = if aggregate == "min" {
+                &mut self.min
+            } else {
+                &mut self.max
+            };
+            let column = std::mem::take(column).into_iter();
+            self.mean = column.map(|value| value?.as_f64()).collect();
+        }
+        match aggregate {
+            "count" => self.unit.clear(),
+            "rate" => self.unit.push_str("/s"),
+            _ => {}
+        }
     }
 
     /// Whether there is no row.
@@ -270,6 +345,51 @@ mod tests {
         assert_eq!(catalog.entry("a/c").unwrap().first, None);
         let again = serde_json::to_string(&catalog).unwrap();
         assert_eq!(serde_json::from_str::<Catalog>(&again).unwrap(), catalog);
+    }
+
+    #[test]
+    fn a_reading_that_comes_late_stands_where_it_belongs_and_a_second_one_replaces() {
+        let mut series: RangeSeries = serde_json::from_str(
+            r#"{"path":"a","kind":"i64","timestamps":[1,2,4],"values":[10,20,40]}"#,
+        )
+        .unwrap();
+        for (time, value) in [(5.0, 50), (3.0, 30), (4.0, 41), (0.0, 0)] {
+            series.insert(time, Value::I64(value));
+        }
+        assert_eq!(series.timestamps, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(series.values, [0, 10, 20, 30, 41, 50].map(Value::I64));
+        series.forget_before(4.0);
+        assert_eq!(series.timestamps, [4.0, 5.0]);
+        assert_eq!(series.values, [41, 50].map(Value::I64));
+    }
+
+    #[test]
+    fn the_one_aggregate_of_an_answer_is_its_line() {
+        let read = |column: &str, values: &str| -> RangeSeries {
+            let text = format!(
+                r#"{{"path":"a","kind":"f64","unit":"l","bucket_starts":[0,1],"{column}":{values}}}"#
+            );
+            let mut series: RangeSeries = serde_json::from_str(&text).unwrap();
+            series.settle(column);
+            series
+        };
+        assert_eq!(read("p95", "[1.5,null]").mean, [Some(1.5), None]);
+        let largest = read("max", "[3,4.5]");
+        assert_eq!(
+            (largest.mean, largest.max.len()),
+            (vec![Some(3.0), Some(4.5)], 0)
+        );
+        assert_eq!(read("count", "[3,4]").unit, "");
+        assert_eq!(read("rate", "[3,4]").unit, "l/s");
+    }
+
+    #[test]
+    fn a_message_of_a_tail_may_hold_a_position_alone() {
+        let text = r#"[{"path":"a","timestamp":1500.25,"value":true,"position":"0-7+1"},{"position":"0-9"}]"#;
+        let tailed: Vec<Tailed> = serde_json::from_str(text).unwrap();
+        assert_eq!(tailed[0].timestamp, 1_500.25);
+        assert_eq!(tailed[0].value, Some(Value::Bool(true)));
+        assert_eq!(tailed[1].path, None);
     }
 
     #[test]

@@ -27,6 +27,18 @@ static PLAIN_FILES: &[File] = &[
         gzip: None,
     },
     File {
+        path: "pages.css",
+        plain: include_bytes!("../assets/pages.css"),
+        brotli: None,
+        gzip: None,
+    },
+    File {
+        path: "pages.js",
+        plain: include_bytes!("../assets/pages.js"),
+        brotli: None,
+        gzip: None,
+    },
+    File {
         path: "favicon.svg",
         plain: include_bytes!("../assets/favicon.svg"),
         brotli: None,

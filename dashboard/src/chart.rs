@@ -19,10 +19,8 @@ use crate::plot::{Form, Points};
 pub struct Sheet {
     /// Lines or steps.
     pub form: Form,
-    /// The unit of the axis, as UCUM has it.
-    pub unit: String,
-    /// The unit of the axis, as people write it.
-    pub unit_label: String,
+    /// The units of its axes, as UCUM has them.
+    pub units: Vec<String>,
     /// From where to where the time axis goes, in seconds since 1970-01-01 UTC.
     pub seconds: (f64, f64),
     /// The lines.
@@ -36,6 +34,10 @@ pub struct Trace {
     pub label: String,
     /// Which colour of the palette it has.
     pub place: usize,
+    /// Which of the sheet's units it has.
+    pub axis: usize,
+    /// Whether it is what another line is compared with.
+    pub is_before: bool,
     /// What is drawn.
     pub points: Points,
 }

@@ -1,9 +1,11 @@
 //! How values, units, ages and times are written on the page.
 //!
 //! Tables show a value's exact digits ([`sensor_model::Value`] writes them); this is for tiles and
-//! sentences, where a person reads at a glance. Times are UTC, here as in every other tool.
+//! sentences, where a person reads at a glance. Times are those of the reader's zone ([`crate::zone`]).
 
 use sensor_model::{Kind, Timestamp, Value};
+
+use crate::zone;
 
 /// How a UCUM unit is written for people; a unit without a common sign stays as it is.
 pub fn unit_label(unit: &str) -> &str {
@@ -125,22 +127,12 @@ pub fn span(seconds: i64) -> String {
 
 /// Date and time, `2026-11-20 10:00:00`, with milliseconds only where there are any.
 pub fn date_time(timestamp: Timestamp) -> String {
-    let full = timestamp.to_string();
-    let (Some(date), Some(time), Some(millis)) =
-        (full.get(..10), full.get(11..19), full.get(20..23))
-    else {
-        return full;
-    };
-    if millis == "000" {
-        format!("{date} {time}")
-    } else {
-        format!("{date} {time}.{millis}")
-    }
+    zone::date_time(millis_of(timestamp))
 }
 
 /// The time of day alone, `10:00:00`.
 pub fn time_of_day(timestamp: Timestamp) -> String {
-    let full = timestamp.to_string();
+    let full = date_time(timestamp);
     full.get(11..19).unwrap_or(&full).to_owned()
 }
 
@@ -165,6 +157,15 @@ pub fn from_millis(millis: f64) -> Timestamp {
 /// Whole ms since 1970-01-01 UTC.
 pub fn to_millis(timestamp: Timestamp) -> i64 {
     timestamp.as_nanos().div_euclid(1_000_000)
+}
+
+/// Ms since 1970-01-01 UTC.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ms of the years 1678 to 2262 are exact in a float"
+)]
+pub fn millis_of(timestamp: Timestamp) -> f64 {
+    to_millis(timestamp) as f64
 }
 
 #[cfg(test)]

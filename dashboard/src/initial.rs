@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::answers::{Catalog, Cluster, LastReading, Problem};
 use crate::theme::Theme;
+use crate::visitor::Visitor;
 
 /// What the first rendering knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +15,8 @@ pub struct Initial {
     pub now: Timestamp,
     /// The colours the reader has chosen.
     pub theme: Theme,
+    /// Who looks at the page.
+    pub visitor: Option<Visitor>,
     /// Whether the page comes with its browser part.
     pub has_browser_part: bool,
     /// Which series there are, ordered as the tree needs them.
@@ -37,10 +40,16 @@ mod server {
     use crate::assets::Bundle;
     use crate::theme::Theme;
     use crate::tree;
+    use crate::visitor::Visitor;
 
     /// Gathers everything for a page with the series `selected`. What cannot be had within a bounded
     /// time is a problem in its place.
-    pub async fn gather(context: &ServerContext, theme: Theme, selected: &[String]) -> Initial {
+    pub async fn gather(
+        context: &ServerContext,
+        theme: Theme,
+        visitor: Visitor,
+        selected: &[String],
+    ) -> Initial {
         let catalog = async {
             let mut catalog: Catalog = api::get(context, CATALOG_ADDRESS).await?;
             tree::sort(&mut catalog.series);
@@ -58,6 +67,7 @@ mod server {
         Initial {
             now: context.clock.now(),
             theme,
+            visitor: Some(visitor),
             has_browser_part: !Bundle::default().is_empty(),
             catalog,
             latest,
@@ -73,6 +83,7 @@ impl Initial {
         Self {
             now: Timestamp::default(),
             theme: Theme::default(),
+            visitor: None,
             has_browser_part: true,
             catalog: Ok(Catalog::default()),
             latest: Vec::new(),

@@ -1,12 +1,16 @@
 //! What the page knows, and how it is kept fresh.
 //!
-//! A question is what the address says and how wide the page is. It is asked when it changes and,
-//! while the page is live and in sight, once a second. Until its answer is there the old drawing
-//! stays; an answer to a question that is no longer asked is dropped; a failed refresh leaves the
-//! drawing and says why. A question under way is never asked twice, so a slow store is not flooded.
+//! A question is what the address says and how wide the page is. It is asked when it changes; while
+//! the page is live, what is committed after its answer is followed and added. Until an answer is
+//! there the old drawing stays; an answer to a question that is no longer asked is dropped; a failed
+//! refresh leaves the drawing and says why. A question under way is never asked twice, so a slow store
+//! is not flooded.
 
 #[cfg(target_arch = "wasm32")]
 mod asking;
+#[cfg(target_arch = "wasm32")]
+mod following;
+pub mod merge;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +27,28 @@ use crate::view_state::ViewState;
 const WIDTH_DEFAULT: u32 = 900;
 /// Smaller changes of width are not worth another question.
 const WIDTH_STEP: u32 = 50;
+
+/// The connection over which a live page follows what is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// None: the page is not live, or has just begun.
+    None,
+    /// It is there.
+    Open,
+    /// It was lost, or cannot be had; the page goes on trying.
+    Lost,
+}
+
+impl Link {
+    /// The link in a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Open => "open",
+            Self::Lost => "lost",
+        }
+    }
+}
 
 /// What the page knows. Signals all: copies share it.
 #[derive(Clone, Copy)]
@@ -43,9 +69,13 @@ pub struct Feed {
     pub drawing: RwSignal<Option<Arc<Drawing>>>,
     /// Why the last refresh failed, if it did.
     pub trouble: RwSignal<Option<Problem>>,
+    /// How what is committed is followed.
+    pub link: RwSignal<Link>,
     width: RwSignal<u32>,
     #[cfg(target_arch = "wasm32")]
     asking: asking::Asking,
+    #[cfg(target_arch = "wasm32")]
+    following: following::Following,
 }
 
 impl Feed {
@@ -64,9 +94,12 @@ impl Feed {
             cluster: RwSignal::new(initial.cluster.clone()),
             drawing: RwSignal::new(None),
             trouble: RwSignal::new(None),
+            link: RwSignal::new(Link::None),
             width: RwSignal::new(WIDTH_DEFAULT),
             #[cfg(target_arch = "wasm32")]
             asking: asking::Asking::new(),
+            #[cfg(target_arch = "wasm32")]
+            following: following::Following::new(),
         }
     }
 

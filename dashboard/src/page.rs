@@ -12,7 +12,10 @@ mod range_bar;
 mod series_tree;
 mod table;
 mod tiles;
+mod tools;
+mod top_bar;
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use crate::address::Address;
@@ -26,6 +29,9 @@ use overview::Overview;
 use range_bar::RangeBar;
 use series_tree::SeriesTree;
 use tiles::Tiles;
+use tools::Tools;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use top_bar::TopBar;
 
 /// The whole page: what `view` says, with what the server has gathered.
 #[component]
@@ -43,25 +49,32 @@ pub(crate) fn Page(view: ViewState, initial: Initial) -> impl IntoView {
     let tree_folded = RwSignal::new(!nothing_selected.get_untracked());
     view! {
         <a class="skip" href="#content">"Skip to the charts"</a>
-        <Header feed=feed theme=initial.theme />
+        <Header feed=feed theme=initial.theme visitor=initial.visitor />
         <div class="body">
             <aside class="sidebar" class:folded=tree_folded aria-label="Series">
                 <SeriesTree feed=feed address=address folded=tree_folded />
             </aside>
-            <main id="content" tabindex="-1" aria-busy=move || feed.is_waiting().to_string()>
+            <main
+                id="content"
+                tabindex="-1"
+                aria-busy=move || feed.is_waiting().to_string()
+                data-link=move || feed.link.get().as_str()
+            >
                 <RangeBar feed=feed address=address />
                 <Notices feed=feed has_browser_part=initial.has_browser_part />
-                <Show
-                    when=move || nothing_selected.get()
-                    fallback=move || {
-                        view! {
-                            <Tiles feed=feed />
-                            <Charts feed=feed address=address />
-                        }
+                {move || {
+                    if nothing_selected.get() {
+                        Either::Left(view! { <Overview feed=feed /> })
+                    } else {
+                        Either::Right(
+                            view! {
+                                <Tiles feed=feed />
+                                <Tools feed=feed />
+                                <Charts feed=feed />
+                            },
+                        )
                     }
-                >
-                    <Overview feed=feed />
-                </Show>
+                }}
             </main>
         </div>
     }

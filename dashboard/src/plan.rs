@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use sensor_model::duration::format_duration;
+use sensor_model::duration::{format_duration, parse_duration};
 use sensor_model::{Kind, TimeRange};
 
 use crate::answers::CatalogEntry;
-use crate::view_state::escape;
+use crate::plot::Drawing;
+use crate::view_state::{Setting, ViewState, escape};
 
 /// Most raw readings a series that one answer brings, however wide the chart is.
 pub const READINGS_MAX: u64 = 4_000;
@@ -18,10 +19,41 @@ pub const READINGS_MAX: u64 = 4_000;
 /// Pixels of width that a bucket has at least.
 const BUCKET_PIXELS: u32 = 2;
 
-/// The widths of buckets, in seconds, that divide days, hours and minutes evenly.
-const WIDTHS: [u64; 21] = [
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200,
-    86_400, 172_800, 604_800, 2_592_000,
+/// Most buckets of a width that the reader chose; narrower ones are chosen for them then.
+const BUCKETS_MAX: u64 = 10_000;
+
+/// The widths of buckets, in ms, that divide days, hours, minutes and seconds evenly.
+const WIDTHS_MS: [u64; 30] = [
+    1,
+    2,
+    5,
+    10,
+    20,
+    50,
+    100,
+    200,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    15_000,
+    30_000,
+    60_000,
+    120_000,
+    300_000,
+    600_000,
+    900_000,
+    1_800_000,
+    3_600_000,
+    7_200_000,
+    10_800_000,
+    21_600_000,
+    43_200_000,
+    86_400_000,
+    172_800_000,
+    604_800_000,
+    2_592_000_000,
 ];
 
 /// What the rows of an answer are.
@@ -29,31 +61,42 @@ const WIDTHS: [u64; 21] = [
 pub enum Rows {
     /// Readings as they are, at most [`READINGS_MAX`].
     Readings,
-    /// Mean, minimum and maximum of buckets this wide.
+    /// Aggregates of buckets this wide.
     Buckets {
         /// Width of a bucket.
         every: Duration,
     },
 }
 
-/// What to ask for so that a chart `width` pixels wide is drawn well.
-pub fn rows(entry: Option<&CatalogEntry>, range: TimeRange, width: u32) -> Rows {
+/// What to ask for so that a chart `width` pixels wide is drawn well, as far as the reader has not
+/// chosen otherwise.
+pub fn rows(entry: Option<&CatalogEntry>, range: TimeRange, width: u32, view: &ViewState) -> Rows {
+    let is_chosen =
+        !view.setting(Setting::Aggregate).is_empty() || !view.setting(Setting::Bucket).is_empty();
     match entry {
         Some(entry) if entry.kind == Kind::Text => Rows::Readings,
+        Some(entry) if entry.kind != Kind::Bool && is_chosen => buckets(range, width, view),
         Some(entry) if estimate(entry, range) <= raw_max(width) => Rows::Readings,
-        Some(_) => buckets(range, width),
+        Some(_) => buckets(range, width, view),
         // Unknown to the catalog, so it is new or not there: few readings either way.
         None => Rows::Readings,
     }
 }
 
-/// Buckets that fit a chart `width` pixels wide.
-pub fn buckets(range: TimeRange, width: u32) -> Rows {
+/// Buckets of the width that the reader has chosen, or that fit a chart `width` pixels wide.
+pub fn buckets(range: TimeRange, width: u32, view: &ViewState) -> Rows {
+    let span_ms = span_ns(range) / 1_000_000;
+    let chosen = parse_duration(view.setting(Setting::Bucket)).ok();
+    let chosen = chosen.filter(|every| {
+        u128::from(span_ms) <= every.as_millis().saturating_mul(u128::from(BUCKETS_MAX))
+    });
+    if let Some(every) = chosen {
+        return Rows::Buckets { every };
+    }
     let count = u64::from((width / BUCKET_PIXELS).max(50));
-    let wanted_ms = (span_ns(range) / 1_000_000).div_ceil(count);
-    let every_ms = WIDTHS
-        .iter()
-        .map(|seconds| seconds * 1_000)
+    let wanted_ms = span_ms.div_ceil(count);
+    let every_ms = WIDTHS_MS
+        .into_iter()
         .find(|millis| *millis >= wanted_ms)
         .unwrap_or_else(|| wanted_ms.next_multiple_of(2_592_000_000));
     Rows::Buckets {
@@ -61,26 +104,57 @@ pub fn buckets(range: TimeRange, width: u32) -> Rows {
     }
 }
 
+/// The aggregate that a line shows, and those of its band. States have no other.
+pub fn aggregates(kind: Option<Kind>, view: &ViewState) -> &str {
+    match (kind, view.setting(Setting::Aggregate)) {
+        (Some(Kind::Bool), _) | (_, "") => "mean,min,max",
+        (_, chosen) => chosen,
+    }
+}
+
 /// The address of the answer. A range of buckets begins where its first bucket does, so that a
 /// moving range does not cut a bucket in two.
-pub fn address(path: &str, range: TimeRange, rows: Rows) -> String {
+pub fn address(path: &str, range: TimeRange, rows: Rows, aggregates: &str) -> String {
     let path = escape(path);
+    let question = question(range, rows, aggregates);
     match rows {
-        Rows::Readings => format!(
-            "/api/v1/range?match={path}&from={}&to={}&limit={READINGS_MAX}&time=ms",
-            range.from, range.to
-        ),
+        Rows::Readings => {
+            format!("/api/v1/range?match={path}&{question}&limit={READINGS_MAX}&time=ms")
+        }
+        Rows::Buckets { .. } => format!("/api/v1/range?match={path}&{question}&time=ms"),
+    }
+}
+
+/// The question that answers what is drawn, of all its series: in buckets, if one has them.
+pub fn shown(drawing: &Drawing) -> String {
+    let every = drawing.series.iter().filter_map(|drawn| drawn.every).max();
+    let rows = every.map_or(Rows::Readings, |every| Rows::Buckets { every });
+    let mut shown = String::new();
+    for drawn in &drawing.series {
+        if let Ok(answer) = &drawn.answer
+            && (every.is_none() || answer.kind != Kind::Text)
+        {
+            shown.push_str(&format!("match={}&", escape(&drawn.path)));
+        }
+    }
+    shown + &question(drawing.range, rows, aggregates(None, &drawing.view))
+}
+
+fn question(range: TimeRange, rows: Rows, aggregates: &str) -> String {
+    match rows {
+        Rows::Readings => format!("from={}&to={}", range.from, range.to),
         Rows::Buckets { every } => format!(
-            "/api/v1/range?match={path}&from={}&to={}&every={}&agg=mean,min,max&time=ms",
+            "from={}&to={}&every={}&agg={}",
             range.from.bucket_start(every),
             range.to,
-            fixed(every)
+            fixed(every),
+            escape(aggregates)
         ),
     }
 }
 
 /// A width that always means the same time: a week would be one of the calendar.
-fn fixed(every: Duration) -> String {
+pub fn fixed(every: Duration) -> String {
     const WEEK: u64 = 7 * 86_400;
     if every.as_secs().is_multiple_of(WEEK) {
         return format!("{}d", every.as_secs() / 86_400);
@@ -143,11 +217,31 @@ mod tests {
         }
     }
 
+    fn view(query: &str) -> ViewState {
+        ViewState::parse(query)
+    }
+
+    #[test]
+    fn a_chosen_bucket_or_aggregate_counts_even_for_few_readings_up_to_a_bound() {
+        let slow = entry(Kind::F64, 100, 0, 100_000);
+        let minute = Rows::Buckets {
+            every: Duration::from_secs(60),
+        };
+        let asked = |to, query| rows(Some(&slow), range(0, to), 800, &view(query));
+        assert_eq!(asked(600_000, "every=1m"), minute);
+        assert_ne!(asked(600_001, "every=1m"), minute);
+        assert!(matches!(asked(100, "agg=p95"), Rows::Buckets { .. }));
+        assert_eq!(asked(100, "every=nonsense&agg="), asked(100, "agg=max"));
+        let flag = entry(Kind::Bool, 100, 0, 100_000);
+        let flag = rows(Some(&flag), range(0, 100), 800, &view("agg=p95"));
+        assert_eq!(flag, Rows::Readings);
+    }
+
     #[test]
     fn few_readings_are_asked_for_as_they_are() {
         let slow = entry(Kind::F64, 100_000, 0, 100_000);
         assert_eq!(
-            rows(Some(&slow), range(99_000, 100_000), 800),
+            rows(Some(&slow), range(99_000, 100_000), 800, &view("")),
             Rows::Readings
         );
     }
@@ -158,7 +252,7 @@ mod tests {
         for width in [200_u32, 800, 2_000] {
             for span in [900_i64, 3_600, 86_400, 604_800] {
                 let range = range(1_000_000 - span, 1_000_000);
-                let Rows::Buckets { every } = rows(Some(&fast), range, width) else {
+                let Rows::Buckets { every } = rows(Some(&fast), range, width, &view("")) else {
                     panic!("{span} s at 10 Hz on {width} px were asked for raw");
                 };
                 let buckets = u64::try_from(span).unwrap() / every.as_secs();
@@ -174,7 +268,11 @@ mod tests {
     #[test]
     fn text_is_never_asked_for_in_buckets() {
         let text = entry(Kind::Text, 1_000_000, 0, 1_000);
-        assert_eq!(rows(Some(&text), range(0, 1_000), 800), Rows::Readings);
+        let view = view("agg=max&every=1s");
+        assert_eq!(
+            rows(Some(&text), range(0, 1_000), 800, &view),
+            Rows::Readings
+        );
     }
 
     #[test]
@@ -187,7 +285,12 @@ mod tests {
     #[test]
     fn buckets_begin_on_their_own_boundary() {
         let every = Duration::from_secs(60);
-        let address = address("a/b", range(90, 3_600), Rows::Buckets { every });
+        let address = address(
+            "a/b",
+            range(90, 3_600),
+            Rows::Buckets { every },
+            "mean,min,max",
+        );
         assert!(
             address.contains("from=1970-01-01T00:01:00.000000000Z"),
             "{address}"
@@ -201,13 +304,13 @@ mod tests {
     #[test]
     fn a_week_is_asked_for_as_days() {
         let every = Duration::from_secs(7 * 86_400);
-        let address = address("a/b", range(0, 60_000_000), Rows::Buckets { every });
+        let address = address("a/b", range(0, 60_000_000), Rows::Buckets { every }, "max");
         assert!(address.contains("every=7d&"), "{address}");
     }
 
     #[test]
     fn the_widest_range_there_is_still_has_a_width() {
-        let Rows::Buckets { every } = buckets(TimeRange::EVERYTHING, 800) else {
+        let Rows::Buckets { every } = buckets(TimeRange::EVERYTHING, 800, &view("")) else {
             panic!("buckets are buckets");
         };
         assert!(every >= Duration::from_secs(2_592_000));

@@ -2,12 +2,13 @@
 //! sentence that says the same without a picture.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sensor_model::{Kind, TimeRange, Timestamp, Value};
 
 use crate::answers::{Problem, RangeSeries};
-use crate::format;
-use crate::view_state::ViewState;
+use crate::view_state::{Setting, ViewState};
+use crate::{format, plan};
 
 /// Everything one refresh brought: what the page draws until the next.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,8 +21,10 @@ pub struct Drawing {
     pub series: Vec<Drawn>,
     /// Which replica answered, and how fresh it was; `None` when none of the series was answered.
     pub source: Option<Source>,
-    /// When the answer arrived.
+    /// When the answer arrived, or was last added to.
     pub at: Timestamp,
+    /// How much earlier the range is that this one is compared with, if it is.
+    pub shift: Option<Duration>,
 }
 
 /// One series of a drawing.
@@ -33,8 +36,10 @@ pub struct Drawn {
     pub place: usize,
     /// What was answered.
     pub answer: Result<Arc<RangeSeries>, Problem>,
-    /// Width of its buckets in ms; `None` for raw readings.
-    pub every_ms: Option<f64>,
+    /// Width of its buckets; `None` for raw readings.
+    pub every: Option<Duration>,
+    /// What it had in the range that is compared with.
+    pub before: Option<Arc<RangeSeries>>,
     /// Whether there were more readings than were sent.
     pub truncated: bool,
 }
@@ -66,9 +71,9 @@ pub enum Form {
 pub struct Panel {
     /// How.
     pub form: Form,
-    /// The unit of its axis, in UCUM.
-    pub unit: String,
-    /// The one series of a table of changes, else empty.
+    /// The units of its axes, in UCUM, in the order of their series; one or two.
+    pub units: Vec<String>,
+    /// The one series of a panel that has only one; empty for those that series share.
     pub path: String,
 }
 
@@ -79,57 +84,97 @@ pub struct Points {
     pub seconds: Vec<f64>,
     /// The line.
     pub line: Vec<f64>,
-    /// Lower and upper edge of the band; empty for raw readings, which have none.
+    /// Lower and upper edge of the band; `None` where only a line is drawn.
     pub band: Option<(Vec<f64>, Vec<f64>)>,
+    /// Where readings are missing: seconds from which and to which, one pair after the other.
+    pub missing: Vec<f64>,
 }
 
 /// The line is broken where readings are further apart than this many times what is usual.
 const GAP_FACTOR: f64 = 4.0;
+/// The same for buckets: an empty one now and then only says that readings are about as far apart.
+const BUCKET_GAP_FACTOR: f64 = 2.5;
+/// How much later than usual the newest reading may be before it is called late, in ms: producers
+/// gather readings, and the page looks only so often.
+const LATE_MS: f64 = 3_000.0;
+/// Most axes that a chart has for values: one on each side.
+const AXES_MAX: usize = 2;
 
 /// The panels of a drawing, in the order in which their first series was selected.
 pub fn panels(drawing: &Drawing) -> Vec<Panel> {
-    let mut panels = Vec::new();
+    let layout = drawing.view.setting(Setting::Layout);
+    let units_max = if layout == "unit" { 1 } else { AXES_MAX };
+    let mut panels: Vec<Panel> = Vec::new();
     for drawn in &drawing.series {
         let Ok(answer) = &drawn.answer else { continue };
-        let panel = Panel::of(answer);
-        if !panels.contains(&panel) {
-            panels.push(panel);
+        let (form, unit) = (Form::of(answer.kind), &answer.unit);
+        let alone = form == Form::Changes || layout == "each";
+        let shared = panels.iter_mut().find(|panel| {
+            !alone
+                && panel.form == form
+                && (form == Form::States
+                    || panel.units.contains(unit)
+                    || panel.units.len() < units_max)
+        });
+        match shared {
+            Some(panel) if panel.units.contains(unit) => {}
+            Some(panel) if form == Form::Lines => panel.units.push(unit.clone()),
+            Some(_) => {}
+            None => panels.push(Panel {
+                form,
+                units: vec![unit.clone()],
+                path: if alone {
+                    drawn.path.clone()
+                } else {
+                    String::new()
+                },
+            }),
         }
     }
     panels
 }
 
-impl Panel {
-    /// The panel that a series is shown in.
-    pub fn of(series: &RangeSeries) -> Self {
-        let (form, unit, path) = match series.kind {
-            Kind::F64 | Kind::I64 => (Form::Lines, series.unit.clone(), String::new()),
-            Kind::Bool => (Form::States, String::new(), String::new()),
-            Kind::Text => (Form::Changes, String::new(), series.path.clone()),
-        };
-        Self { form, unit, path }
+impl Form {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::F64 | Kind::I64 => Self::Lines,
+            Kind::Bool => Self::States,
+            Kind::Text => Self::Changes,
+        }
     }
+}
 
+impl Panel {
     /// What the panel shows, in a few words: the series' last segments, and the unit.
     pub fn title(&self, drawing: &Drawing) -> String {
         const NAMES_MAX: usize = 3;
-        if self.form == Form::Changes {
-            return self.path.clone();
-        }
         let mut names: Vec<&str> = Vec::new();
         for (drawn, _) in self.series(drawing) {
-            let name = drawn.path.rsplit('/').next().unwrap_or_default();
+            let name = match self.path.as_str() {
+                "" => drawn.path.rsplit('/').next().unwrap_or_default(),
+                path => path,
+            };
             if !names.contains(&name) {
                 names.push(name);
             }
         }
         let more = if names.len() > NAMES_MAX { " …" } else { "" };
         names.truncate(NAMES_MAX);
-        let unit = match format::unit_label(&self.unit) {
-            "" => String::new(),
-            unit => format!(" · {unit}"),
-        };
-        format!("{}{more}{unit}", names.join(", "))
+        let mut title = format!("{}{more}", names.join(", "));
+        for unit in &self.units {
+            let label = format::unit_label(unit);
+            if !label.is_empty() {
+                title.push_str(" · ");
+                title.push_str(label);
+            }
+        }
+        title
+    }
+
+    /// Which of the panel's axes a series of this unit is drawn against.
+    pub fn axis(&self, unit: &str) -> usize {
+        let axis = self.units.iter().position(|other| other == unit);
+        axis.unwrap_or_default()
     }
 
     /// The series of `drawing` that are shown in this panel.
@@ -139,22 +184,27 @@ impl Panel {
     ) -> impl Iterator<Item = (&'a Drawn, &'a Arc<RangeSeries>)> {
         drawing.series.iter().filter_map(move |drawn| {
             let answer = drawn.answer.as_ref().ok()?;
-            (Self::of(answer) == *self).then_some((drawn, answer))
+            let is_here = match self.path.as_str() {
+                "" => {
+                    Form::of(answer.kind) == self.form
+                        && (self.form == Form::States || self.units.contains(&answer.unit))
+                }
+                path => drawn.path == path,
+            };
+            is_here.then_some((drawn, answer))
         })
     }
 }
 
-/// The points of a numeric or boolean series.
+/// The points of a numeric or boolean series, `until` the time up to which readings are expected.
 ///
 /// A number's line is broken where readings are missing; a state holds until the next reading, so
 /// its steps are not.
-pub fn points(series: &RangeSeries, every_ms: Option<f64>) -> Points {
+pub fn points(series: &RangeSeries, every: Option<Duration>, until: Timestamp) -> Points {
     let mut points = Points::default();
-    let (times, half) = if series.is_bucketed() {
-        (&series.bucket_starts, every_ms.unwrap_or_default() / 2.0)
-    } else {
-        (&series.timestamps, 0.0)
-    };
+    let every_ms = every.map_or(0.0, |every| every.as_secs_f64() * 1_000.0);
+    let times = series.times();
+    let half = every_ms / 2.0;
     let gap_ms = match series.kind {
         Kind::Bool => f64::INFINITY,
         _ => gap(times, every_ms),
@@ -165,23 +215,17 @@ pub fn points(series: &RangeSeries, every_ms: Option<f64>) -> Points {
         if let Some(before) = before
             && time - before > gap_ms
         {
-            points
-                .seconds
-                .push((before + time) / 2_000.0 + half / 1_000.0);
+            let edges = [(before + every_ms) / 1_000.0, time / 1_000.0];
+            points.missing.extend(edges);
+            points.seconds.push((edges[0] + edges[1]) / 2.0);
             points.line.push(f64::NAN);
             band.0.push(f64::NAN);
             band.1.push(f64::NAN);
         }
         points.seconds.push((time + half) / 1_000.0);
         if series.is_bucketed() {
-            points.line.push(
-                series
-                    .mean
-                    .get(index)
-                    .copied()
-                    .flatten()
-                    .unwrap_or(f64::NAN),
-            );
+            let mean = series.mean.get(index).copied().flatten();
+            points.line.push(mean.unwrap_or(f64::NAN));
             band.0.push(edge(&series.min, index));
             band.1.push(edge(&series.max, index));
         } else {
@@ -190,7 +234,14 @@ pub fn points(series: &RangeSeries, every_ms: Option<f64>) -> Points {
         }
         before = Some(*time);
     }
-    points.band = series.is_bucketed().then_some(band);
+    if let Some(last) = before {
+        let (last, until) = (last + every_ms, format::millis_of(until));
+        if until - last > gap_ms + LATE_MS {
+            points.missing.extend([last / 1_000.0, until / 1_000.0]);
+        }
+    }
+    // Only the mean has a band: its answer has the edges too.
+    points.band = (!series.min.is_empty()).then_some(band);
     points
 }
 
@@ -200,27 +251,28 @@ fn edge(values: &[Option<Value>], index: usize) -> f64 {
 }
 
 /// From which distance on, in ms, two neighbours have a gap between them.
-fn gap(times: &[f64], every_ms: Option<f64>) -> f64 {
+fn gap(times: &[f64], every_ms: f64) -> f64 {
     let mut steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     if steps.is_empty() {
         return f64::INFINITY;
     }
     let middle = (steps.len() - 1) / 2;
     let (_, median, _) = steps.select_nth_unstable_by(middle, f64::total_cmp);
-    (*median * GAP_FACTOR).max(every_ms.unwrap_or_default() * 2.0)
+    let factor = if every_ms > 0.0 {
+        BUCKET_GAP_FACTOR
+    } else {
+        GAP_FACTOR
+    };
+    *median * factor
 }
 
 /// One sentence with what a chart of this series shows.
-pub fn summary(series: &RangeSeries, truncated: bool) -> String {
+pub fn summary(drawn: &Drawn, series: &RangeSeries) -> String {
     if series.is_empty() {
         return "no readings in this range".to_owned();
     }
     let rows = series.len();
-    let (first, last) = if series.is_bucketed() {
-        (series.bucket_starts.first(), series.bucket_starts.last())
-    } else {
-        (series.timestamps.first(), series.timestamps.last())
-    };
+    let times = series.times();
     let noun = match (series.is_bucketed(), rows) {
         (true, 1) => "bucket",
         (true, _) => "buckets",
@@ -230,17 +282,33 @@ pub fn summary(series: &RangeSeries, truncated: bool) -> String {
     let time = |millis: Option<&f64>| {
         format::date_time(format::from_millis(millis.copied().unwrap_or_default()))
     };
-    let mut text = format!("{rows} {noun} from {} to {}", time(first), time(last));
-    if let Some((low, high)) = extremes(series) {
-        let (low, _) = format::scaled(low, &series.unit);
-        let (high, unit) = format::scaled(high, &series.unit);
-        text.push_str(&format!(", between {low} and {high} {unit}"));
-        text.truncate(text.trim_end().len());
+    let (first, last) = (time(times.first()), time(times.last()));
+    let mut text = format!("{rows} {noun} from {first} to {last}");
+    if let Some(every) = drawn.every {
+        text.push_str(&format!(", {} each", plan::fixed(every)));
     }
-    if truncated {
+    text.push_str(&between(series));
+    if let Some(before) = &drawn.before {
+        match between(before).as_str() {
+            "" => text.push_str("; before: no readings"),
+            between => text.push_str(&format!("; before: {}", between.trim_start_matches(", "))),
+        }
+    }
+    if drawn.truncated {
         text.push_str("; there are more: choose a shorter range to see the rest");
     }
     text
+}
+
+/// Between what the readings of a numeric series lie.
+fn between(series: &RangeSeries) -> String {
+    let Some((low, high)) = extremes(series) else {
+        return String::new();
+    };
+    let (low, _) = format::scaled(low, &series.unit);
+    let (high, unit) = format::scaled(high, &series.unit);
+    let text = format!(", between {low} and {high} {unit}");
+    text.trim_end().to_owned()
 }
 
 /// The smallest and the largest number of a numeric series.
@@ -250,9 +318,12 @@ fn extremes(series: &RangeSeries) -> Option<(f64, f64)> {
     }
     let lows = series.min.iter().flatten().filter_map(Value::as_f64);
     let highs = series.max.iter().flatten().filter_map(Value::as_f64);
-    let values = || series.values.iter().filter_map(Value::as_f64);
-    let low = lows.chain(values()).reduce(f64::min)?;
-    let high = highs.chain(values()).reduce(f64::max)?;
+    let line = || {
+        let means = series.mean.iter().flatten().copied();
+        series.values.iter().filter_map(Value::as_f64).chain(means)
+    };
+    let low = lows.chain(line()).reduce(f64::min)?;
+    let high = highs.chain(line()).reduce(f64::max)?;
     Some((low, high))
 }
 
@@ -312,6 +383,20 @@ mod tests {
         }
     }
 
+    /// The last of a minute of readings, one a second.
+    const END: Timestamp = Timestamp::from_nanos(59_000_000_000);
+
+    fn drawn(answer: RangeSeries) -> Drawn {
+        Drawn {
+            path: answer.path.clone(),
+            place: 0,
+            answer: Ok(Arc::new(answer)),
+            every: None,
+            before: None,
+            truncated: false,
+        }
+    }
+
     fn every_second(count: u32, skip: std::ops::Range<u32>) -> RangeSeries {
         let rows: Vec<(f64, Value)> = (0..count)
             .filter(|second| !skip.contains(second))
@@ -322,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_line_is_broken_where_readings_are_missing() {
-        let points = points(&every_second(60, 20..40), None);
+        let points = points(&every_second(60, 20..40), None, END);
         let breaks: Vec<f64> = points
             .seconds
             .iter()
@@ -332,11 +417,12 @@ mod tests {
             .collect();
         assert_eq!(breaks, [29.5]);
         assert!(points.seconds.is_sorted());
+        assert_eq!(points.missing, [19.0, 40.0]);
     }
 
     #[test]
     fn a_single_late_reading_is_no_gap() {
-        let points = points(&every_second(60, 20..21), None);
+        let points = points(&every_second(60, 20..21), None, END);
         assert!(points.line.iter().all(|value| value.is_finite()));
     }
 
@@ -349,7 +435,7 @@ mod tests {
             (900_000.0, false),
         ];
         let rows = rows.map(|(time, flag)| (time, Value::Bool(flag)));
-        let points = points(&series(Kind::Bool, &rows), None);
+        let points = points(&series(Kind::Bool, &rows), None, END);
         assert_eq!(points.line, [1.0, 0.0, 1.0, 0.0]);
     }
 
@@ -368,8 +454,9 @@ mod tests {
             Some(Value::F64(4.0)),
             Some(Value::F64(5.0)),
         ];
-        let points = points(&buckets, Some(60_000.0));
+        let points = points(&buckets, Some(Duration::from_secs(60)), END);
         assert_eq!(points.seconds, [30.0, 90.0, 360.0, 630.0]);
+        assert_eq!(points.missing, [120.0, 600.0]);
         assert!(points.line[2].is_nan());
         assert_eq!(points.band.unwrap().1[3], 5.0);
     }
@@ -377,11 +464,11 @@ mod tests {
     #[test]
     fn the_summary_has_count_times_and_extremes() {
         assert_eq!(
-            summary(&every_second(3, 0..0), false),
+            summary(&drawn(every_second(3, 0..0)), &every_second(3, 0..0)),
             "3 readings from 1970-01-01 00:00:00 to 1970-01-01 00:00:02, between 0 and 2 °C"
         );
         assert_eq!(
-            summary(&series(Kind::F64, &[]), false),
+            summary(&drawn(series(Kind::F64, &[])), &series(Kind::F64, &[])),
             "no readings in this range"
         );
     }
@@ -405,36 +492,61 @@ mod tests {
     }
 
     #[test]
-    fn series_of_one_unit_share_a_panel_and_text_stands_alone() {
-        let drawn = |path: &str, kind: Kind, unit: &str| {
-            let mut answer = series(kind, &[]);
-            answer.path = path.to_owned();
-            answer.unit = unit.to_owned();
-            Drawn {
-                path: path.to_owned(),
-                place: 0,
-                answer: Ok(Arc::new(answer)),
-                every_ms: None,
-                truncated: false,
-            }
-        };
+    fn what_is_late_is_missing_and_what_is_only_just_due_is_not() {
+        let readings = every_second(60, 0..0);
+        let at = |seconds: i64| Timestamp::from_nanos(seconds * 1_000_000_000);
+        assert!(points(&readings, None, at(66)).missing.is_empty());
+        assert_eq!(points(&readings, None, at(67)).missing, [59.0, 67.0]);
+    }
+
+    fn panels_of(query: &str, series: &[(&str, Kind, &str)]) -> Vec<(Form, String)> {
+        let list = series.iter().map(|(path, kind, unit)| {
+            let mut answer = super::tests::series(*kind, &[]);
+            answer.path = (*path).to_owned();
+            answer.unit = (*unit).to_owned();
+            drawn(answer)
+        });
         let drawing = Drawing {
-            view: ViewState::default(),
+            view: ViewState::parse(query),
             range: TimeRange::EVERYTHING,
-            series: vec![
-                drawn("a", Kind::F64, "Cel"),
-                drawn("b", Kind::Text, ""),
-                drawn("c", Kind::I64, "Cel"),
-                drawn("d", Kind::Bool, ""),
-            ],
+            series: list.collect(),
             source: None,
             at: Timestamp::default(),
+            shift: None,
         };
-        let panels = panels(&drawing);
-        let forms: Vec<Form> = panels.iter().map(|panel| panel.form).collect();
-        assert_eq!(forms, [Form::Lines, Form::Changes, Form::States]);
-        assert_eq!(panels[0].series(&drawing).count(), 2);
-        assert_eq!(panels[0].title(&drawing), "a, c · °C");
-        assert_eq!(panels[1].title(&drawing), "b");
+        let panels = panels(&drawing).into_iter();
+        panels
+            .map(|panel| (panel.form, panel.title(&drawing)))
+            .collect()
+    }
+
+    #[test]
+    fn series_share_a_panel_as_the_reader_has_chosen_and_text_stands_alone() {
+        let series = [
+            ("a", Kind::F64, "Cel"),
+            ("b", Kind::Text, ""),
+            ("c", Kind::I64, "Cel"),
+            ("d", Kind::Bool, ""),
+            ("e", Kind::F64, "bar"),
+            ("f", Kind::F64, "V"),
+        ];
+        let shown = |query| -> Vec<String> {
+            let panels = panels_of(query, &series).into_iter();
+            panels.map(|(_, title)| title).collect()
+        };
+        assert_eq!(shown(""), ["a, c, e · °C · bar", "b", "d", "f · V"]);
+        assert_eq!(
+            shown("charts=unit"),
+            ["a, c · °C", "b", "d", "e · bar", "f · V"]
+        );
+        assert_eq!(
+            shown("charts=each"),
+            ["a · °C", "b", "c · °C", "d", "e · bar", "f · V"]
+        );
+        let forms: Vec<Form> = panels_of("", &series).iter().map(|panel| panel.0).collect();
+        assert_eq!(
+            forms,
+            [Form::Lines, Form::Changes, Form::States, Form::Lines]
+        );
     }
 }

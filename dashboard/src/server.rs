@@ -1,4 +1,6 @@
-//! The server's side: the page, its files, and the HTTP API, under one origin.
+//! The server's side: the pages, their files, and the HTTP API, under one origin.
+//!
+//! Every request goes through [`access`] first.
 
 use std::future::Future;
 use std::io;
@@ -6,13 +8,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
+use axum::{Extension, Router};
 use leptos::prelude::*;
 use leptos::reactive::owner::Owner;
+use query_app::api::Caller;
+use sensor_model::Timestamp;
 use store_wire::clock::Clock;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -20,12 +25,14 @@ use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::{info, warn};
 
+use crate::access::{self, Access};
 use crate::api::ServerContext;
 use crate::app::document;
-use crate::assets;
-use crate::initial;
-use crate::theme::Theme;
+use crate::cluster;
+use crate::document::theme;
 use crate::view_state::ViewState;
+use crate::visitor::Visitor;
+use crate::{assets, initial};
 
 /// How long requests under way may take to finish after the server was told to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,11 +56,10 @@ const HEADERS: [(HeaderName, &str); 4] = [
 /// Why the dashboard does not listen where it was told to.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Whoever reaches the address would see every reading: there is no log-in yet.
+    /// Whoever reaches the address would see every reading, as nobody has to log in.
     #[error(
-        "{address} is reachable from other machines, and the dashboard has no log-in: everyone there \
-         could read everything; listen on 127.0.0.1 behind a proxy that asks who is there, or give \
-         --allow-open"
+        "{address} is reachable from other machines, and nobody would have to log in: give --users \
+         FILE (`dashboard user add` makes one), or listen on 127.0.0.1"
     )]
     Open {
         /// The refused address.
@@ -61,39 +67,82 @@ pub enum BindError {
     },
 }
 
-/// Refuses an address that other machines reach, unless that is wanted.
+/// Refuses an address that other machines reach if nobody has to log in.
 ///
 /// # Errors
 /// [`BindError::Open`] naming the address.
-pub fn check_address(address: SocketAddr, exposure: Exposure) -> Result<(), BindError> {
-    if address.ip().is_loopback() || exposure == Exposure::Open {
+pub fn check_address(address: SocketAddr, admission: Admission) -> Result<(), BindError> {
+    if address.ip().is_loopback() || admission == Admission::ByLogin {
         Ok(())
     } else {
         Err(BindError::Open { address })
     }
 }
 
-/// Who may reach the dashboard.
+/// Whom the dashboard lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exposure {
-    /// Programs on this machine.
-    Loopback,
+pub enum Admission {
     /// Whoever reaches the address.
-    Open,
+    Anybody,
+    /// Users who log in.
+    ByLogin,
 }
 
-/// The page at `/`, its files below `/_ui`, and the routes of `api` as they are.
-pub fn router(api: Router, clock: Arc<dyn Clock>) -> Router {
-    let context = ServerContext {
+/// What the dashboard is made of.
+pub struct Parts {
+    /// The HTTP API. It must refuse requests without a [`Caller`], unless `access` is open.
+    pub api: Router,
+    /// Who may use it all.
+    pub access: Access,
+    /// What the time is.
+    pub clock: Arc<dyn Clock>,
+    /// From when on the dashboard's own certificate is not valid any more.
+    pub certificate_expires: Option<Timestamp>,
+}
+
+/// What pages are made with.
+#[derive(Clone)]
+struct Pages {
+    api: Router,
+    clock: Arc<dyn Clock>,
+}
+
+impl Pages {
+    /// What rendering for `caller` needs.
+    fn context(&self, caller: Caller) -> ServerContext {
+        ServerContext {
+            api: self.api.clone(),
+            caller,
+            clock: Arc::clone(&self.clock),
+        }
+    }
+}
+
+/// The pages, their files below `/_ui`, and the routes of the API, for those who may use them.
+pub fn router(parts: Parts) -> Router {
+    let Parts {
+        api,
+        access,
+        clock,
+        certificate_expires,
+    } = parts;
+    let cluster = cluster::router(api.clone(), Arc::clone(&clock), certificate_expires);
+    let pages = Pages {
         api: api.clone(),
         clock,
     };
-    let page = Router::new()
+    let pages = Router::new()
         .route("/", get(page))
         .fallback(no_such_page)
+        .with_state(pages)
+        .merge(cluster)
+        .layer(from_fn(access::ask_to_log_in));
+    let mut router = pages
+        .merge(access::login_router(access.clone()))
         .layer(CompressionLayer::new())
-        .with_state(context);
-    let mut router = page.merge(assets::router()).merge(api);
+        .merge(assets::router())
+        .merge(api)
+        .layer(from_fn_with_state(access, access::admit));
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
@@ -132,25 +181,24 @@ pub async fn serve(
     }
 }
 
-async fn page(State(context): State<ServerContext>, request: Request) -> impl IntoResponse {
+async fn page(
+    State(pages): State<Pages>,
+    Extension(visitor): Extension<Visitor>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> impl IntoResponse {
     let view = ViewState::parse(request.uri().query().unwrap_or_default());
     let theme = theme(request.headers());
-    let initial = initial::gather(&context, theme, &view.series).await;
+    let context = pages.context(caller);
+    let initial = initial::gather(&context, theme, visitor, &view.series).await;
     let owner = Owner::new();
     let html = owner.with(|| document(view, initial).to_html());
     ([(header::CACHE_CONTROL, "no-store")], Html(html))
 }
 
-fn theme(headers: &HeaderMap) -> Theme {
-    let cookies = headers.get(header::COOKIE);
-    let cookies = cookies.and_then(|value| value.to_str().ok());
-    cookies.map(Theme::from_cookies).unwrap_or_default()
-}
-
 async fn no_such_page() -> impl IntoResponse {
     let html = "<!DOCTYPE html><html lang=\"en\"><title>Not here · Tidemark</title>\
-        <h1>There is no such page</h1>\
-        <p>Tidemark's dashboard is one page: <a href=\"/\">go there</a>.</p></html>";
+        <h1>There is no such page</h1><p><a href=\"/\">Go to the first one</a>.</p></html>";
     (StatusCode::NOT_FOUND, Html(html))
 }
 
@@ -159,15 +207,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_open_address_needs_to_be_asked_for() {
+    fn an_open_address_needs_users() {
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         for loopback in ["127.0.0.1:3000", "[::1]:0"] {
-            assert!(check_address(address(loopback), Exposure::Loopback).is_ok());
+            assert!(check_address(address(loopback), Admission::Anybody).is_ok());
         }
         for open in ["0.0.0.0:3000", "192.168.1.5:80", "[::]:3000"] {
-            let refused = check_address(address(open), Exposure::Loopback).unwrap_err();
-            assert!(refused.to_string().contains("--allow-open"), "{refused}");
-            assert!(check_address(address(open), Exposure::Open).is_ok());
+            let refused = check_address(address(open), Admission::Anybody).unwrap_err();
+            assert!(refused.to_string().contains("--users"), "{refused}");
+            assert!(check_address(address(open), Admission::ByLogin).is_ok());
         }
     }
 }

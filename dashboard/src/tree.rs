@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 
+use sensor_model::{Pattern, SeriesPath};
+
 use crate::answers::CatalogEntry;
 
 /// How many rows an untouched tree opens itself to.
@@ -60,18 +62,19 @@ pub enum Open<'a> {
 
 /// The rows of the tree over `entries`, which are ordered by path, segment by segment.
 ///
-/// `filter` holds words; a series matches if its path contains each, in whatever case.
+/// `filter` holds words, and a series matches if its path contains each, in whatever case; or it is a
+/// pattern, such as `plant/**/temperature`.
 pub fn rows(entries: &[CatalogEntry], open: Open<'_>, filter: &str, rows_max: usize) -> Rows {
-    let words: Vec<String> = filter.split_whitespace().map(str::to_lowercase).collect();
+    let filter = Filter::new(filter);
     let matching: Vec<usize> = entries
         .iter()
         .enumerate()
-        .filter(|(_, entry)| matches(&entry.path, &words))
+        .filter(|(_, entry)| filter.takes(&entry.path))
         .map(|(place, _)| place)
         .collect();
     let mut walk = Walk {
         entries,
-        open: if words.is_empty() { open } else { Open::All },
+        open: if filter.is_empty() { open } else { Open::All },
         rows: Vec::new(),
         count: 0,
         rows_max,
@@ -122,12 +125,48 @@ pub fn sort(entries: &mut [CatalogEntry]) {
     entries.sort_by(|a, b| a.path.split('/').cmp(b.path.split('/')));
 }
 
-fn matches(path: &str, words: &[String]) -> bool {
-    if words.is_empty() {
-        return true;
+/// The paths of the series that match `filter`, in the order of the tree.
+pub fn found<'a>(
+    entries: &'a [CatalogEntry],
+    filter: &str,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    let filter = Filter::new(filter);
+    let paths = entries.iter().map(|entry| entry.path.as_str());
+    paths.filter(move |path| filter.takes(path))
+}
+
+/// What a reader looks for.
+enum Filter {
+    Words(Vec<String>),
+    /// `None` while it is not a whole pattern yet, which nothing matches.
+    Pattern(Option<Pattern>),
+}
+
+impl Filter {
+    fn new(text: &str) -> Self {
+        if text.contains('*') {
+            Self::Pattern(Pattern::new(text.trim()).ok())
+        } else {
+            Self::Words(text.split_whitespace().map(str::to_lowercase).collect())
+        }
     }
-    let path = path.to_lowercase();
-    words.iter().all(|word| path.contains(word.as_str()))
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Words(words) if words.is_empty())
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        match self {
+            Self::Words(words) if words.is_empty() => true,
+            Self::Words(words) => {
+                let path = path.to_lowercase();
+                words.iter().all(|word| path.contains(word.as_str()))
+            }
+            Self::Pattern(pattern) => pattern.as_ref().is_some_and(|pattern| {
+                SeriesPath::new(path).is_ok_and(|path| pattern.matches(&path))
+            }),
+        }
+    }
 }
 
 struct Walk<'a> {
@@ -303,6 +342,23 @@ mod tests {
             shown(&entries(&PLANT), &[], "press-1/"),
             ["plant/hall-1/press-1 -", "  pressure", "  temperature"]
         );
+    }
+
+    #[test]
+    fn a_pattern_finds_what_it_matches() {
+        let entries = entries(&PLANT);
+        let found = |filter| -> Vec<&str> { found(&entries, filter).collect() };
+        assert_eq!(
+            found("plant/**/temperature"),
+            [
+                "plant/hall-1/press-1/temperature",
+                "plant/hall-2/oven/temperature"
+            ]
+        );
+        assert_eq!(found("*/cpu/*"), ["host/cpu/usage"]);
+        assert_eq!(found("plant//*"), [""; 0]);
+        assert_eq!(found("OVEN").len(), 2);
+        assert_eq!(rows(&entries, Open::All, "plant/**/state", 9).matching, 1);
     }
 
     #[test]

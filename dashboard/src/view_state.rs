@@ -1,11 +1,15 @@
-//! What the page shows, as the URL holds it: `?series=a/b/c&series=…&from=-15m&to=now&live=1`.
+//! What the page shows, as the URL holds it: `?series=a/b/c&series=…&from=-15m&to=now&live=1`, and
+//! the reader's [`Setting`]s, such as `&tz=local`.
 //!
 //! Whoever is given the address sees the same page. Nothing here asks a store.
 
 use sensor_model::{TimeRange, Timestamp};
 
-/// Most series that are drawn together: as many as the eye and the palette tell apart.
-pub const SERIES_MAX: usize = 8;
+/// Most series that are shown at a time.
+pub const SERIES_MAX: usize = 24;
+
+/// How many colours there are for series; the next ones have them again, dashed.
+pub const COLOURS: usize = 8;
 
 /// The time range that starts with a selected series' first reading.
 pub const FROM_ALL: &str = "all";
@@ -22,9 +26,29 @@ pub struct ViewState {
     pub from: String,
     /// Where the range ends.
     pub to: String,
-    /// Whether the page asks again every second.
+    /// Whether the page follows what is committed.
     pub live: bool,
+    /// The reader's choices, each as the address has it; empty where none was made.
+    settings: [String; SETTINGS.len()],
 }
+
+/// A choice of the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// Which aggregate of each bucket is drawn; unless chosen, the mean within the band of all readings.
+    Aggregate,
+    /// Width of a bucket; unless chosen, as many as there are pixels for.
+    Bucket,
+    /// Which series share a chart: `unit` those of one unit, `each` none; unless chosen, two units.
+    Layout,
+    /// What the range is compared with: `prev` for the time just before it, or a duration.
+    Versus,
+    /// The time zone: `local` or a name; unless chosen, UTC.
+    Zone,
+}
+
+/// The names of the [`Setting`]s in the address, in their order.
+const SETTINGS: [&str; 5] = ["agg", "every", "charts", "vs", "tz"];
 
 impl Default for ViewState {
     /// Nothing selected, the last quarter of an hour, live.
@@ -34,6 +58,7 @@ impl Default for ViewState {
             from: FROM_DEFAULT.to_owned(),
             to: TO_DEFAULT.to_owned(),
             live: true,
+            settings: Default::default(),
         }
     }
 }
@@ -43,6 +68,7 @@ impl ViewState {
     pub fn parse(query: &str) -> Self {
         let mut series = Vec::new();
         let (mut from, mut to, mut live) = (None, None, None);
+        let mut settings: [String; SETTINGS.len()] = Default::default();
         for pair in query.trim_start_matches('?').split('&') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = unescape(value);
@@ -51,10 +77,17 @@ impl ViewState {
                 "from" => from = Some(value),
                 "to" => to = Some(value),
                 "live" => live = Some(value),
-                _ => {}
+                other => {
+                    if let Some(place) = SETTINGS.iter().position(|setting| *setting == other) {
+                        settings[place] = value;
+                    }
+                }
             }
         }
-        Self::from_query(series, from, to, live)
+        Self {
+            settings,
+            ..Self::from_query(series, from, to, live)
+        }
     }
 
     /// The state that the values of a query string stand for; what is missing has its default, what
@@ -98,7 +131,23 @@ impl ViewState {
         query.push_str("&to=");
         query.push_str(&escape(&self.to));
         query.push_str(if self.live { "&live=1" } else { "&live=0" });
+        for (name, value) in self.chosen() {
+            query.push_str(&format!("&{name}={}", escape(value)));
+        }
         query
+    }
+
+    /// The reader's choice; empty when none was made.
+    pub fn setting(&self, setting: Setting) -> &str {
+        &self.settings[setting as usize]
+    }
+
+    /// The choices that were made, with their names in the address.
+    pub fn chosen(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let chosen = SETTINGS.into_iter().zip(self.settings.iter());
+        chosen
+            .map(|(name, value)| (name, value.as_str()))
+            .filter(|(_, value)| !value.is_empty())
     }
 
     /// The document's title: the last segments of what is shown.
@@ -134,14 +183,26 @@ impl ViewState {
         state
     }
 
+    /// This state with these series selected too, as many as there is room for.
+    #[must_use]
+    pub fn with_series<'a>(&self, paths: impl Iterator<Item = &'a str>) -> Self {
+        let mut state = self.clone();
+        for path in paths {
+            if state.series.len() < SERIES_MAX && !state.series.iter().any(|other| other == path) {
+                state.series.push(path.to_owned());
+            }
+        }
+        state
+    }
+
     /// This state over another range.
     #[must_use]
     pub fn with_range(&self, from: &str, to: &str, live: bool) -> Self {
         Self {
-            series: self.series.clone(),
             from: from.to_owned(),
             to: to.to_owned(),
             live,
+            ..self.clone()
         }
     }
 
@@ -172,7 +233,7 @@ impl ViewState {
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~/:*".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || b"-_.~/:*,".contains(&byte) {
             escaped.push(char::from(byte));
         } else {
             escaped.push_str(&format!("%{byte:02X}"));
@@ -279,11 +340,33 @@ mod tests {
 
     #[test]
     fn a_series_is_selected_once_and_only_so_many() {
-        let many: Vec<String> = (0..20).map(|number| format!("a/{}", number % 12)).collect();
+        let many: Vec<String> = (0..60).map(|number| format!("a/{}", number % 30)).collect();
         let state = ViewState::from_query(many, None, None, None);
         assert_eq!(state.series.len(), SERIES_MAX);
         assert_eq!(state.toggled("b").series.len(), SERIES_MAX);
         assert_eq!(state.toggled("a/0").series.len(), SERIES_MAX - 1);
+    }
+
+    #[test]
+    fn settings_are_in_the_address_only_when_they_were_made() {
+        let state = ViewState::parse("?series=a&tz=Europe/Berlin&agg=p95&nonsense=1");
+        assert_eq!(state.setting(Setting::Zone), "Europe/Berlin");
+        assert_eq!(state.setting(Setting::Aggregate), "p95");
+        assert_eq!(state.setting(Setting::Versus), "");
+        assert_eq!(
+            state.with_range("-1h", "now", false).to_query(),
+            "series=a&from=-1h&to=now&live=0&agg=p95&tz=Europe/Berlin"
+        );
+    }
+
+    #[test]
+    fn series_are_added_once_and_up_to_the_bound() {
+        let many: Vec<String> = (0..SERIES_MAX + 1)
+            .map(|number| number.to_string())
+            .collect();
+        let state = ViewState::default().toggled("0");
+        let state = state.with_series(many.iter().map(String::as_str));
+        assert_eq!(state.series, many[..SERIES_MAX]);
     }
 
     #[test]

@@ -8,13 +8,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
-use dashboard::server;
+use dashboard::access::Access;
+use dashboard::server::{self, Parts};
 use sensor_model::Timestamp;
 use store_wire::clock::Clock;
 use tower::ServiceExt;
 
+#[path = "server/cluster.rs"]
+mod cluster;
 #[path = "support/fake_api.rs"]
 mod fake_api;
+#[path = "server/login.rs"]
+mod login;
 
 struct Standing;
 
@@ -24,8 +29,18 @@ impl Clock for Standing {
     }
 }
 
+/// A dashboard over `api`, for whoever is there.
+fn open_dashboard(api: Router) -> Router {
+    server::router(Parts {
+        api,
+        access: Access::open(None),
+        clock: Arc::new(Standing),
+        certificate_expires: None,
+    })
+}
+
 fn dashboard() -> Router {
-    server::router(fake_api::router(Arc::new(Standing), 0), Arc::new(Standing))
+    open_dashboard(fake_api::router(Arc::new(Standing), 0))
 }
 
 async fn get(router: Router, address: &str, cookie: &str) -> (StatusCode, HeaderMap, String) {
@@ -106,7 +121,7 @@ async fn the_api_is_there_under_the_same_origin() {
 
 #[tokio::test]
 async fn a_store_that_is_gone_is_told_on_a_whole_page() {
-    let router = server::router(Router::new(), Arc::new(Standing));
+    let router = open_dashboard(Router::new());
     let (status, _, html) = get(router, "/", "").await;
     assert_eq!(status, StatusCode::OK);
     assert!(html.contains("The store does not answer."), "{html}");

@@ -26,6 +26,8 @@ mod series;
 mod tail;
 mod telemetry;
 
+pub use access::{Caller, Tenure};
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -38,7 +40,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 
-use crate::api::access::Access;
+use crate::api::access::{Access, Door};
 use crate::api::guard::Guard;
 use crate::api::operation::Operation;
 use crate::api::problem::Problem;
@@ -58,8 +60,8 @@ pub(crate) struct ApiState {
     client: Client,
     /// What a request gets that does not say otherwise.
     pub(crate) terms: Terms,
-    /// Whom a token lets in; `None` where nobody is asked for one.
-    guard: Option<Arc<Guard>>,
+    /// Whom it lets in.
+    door: Door,
 }
 
 /// Who is answered.
@@ -69,13 +71,16 @@ pub enum Admission {
     Anybody,
     /// Holders of a [token](crate::tokens), as far as it allows. The client must be an operator's.
     TokenHolders,
+    /// Those of whom a layer before the routes says what they may do: it puts a [`Caller`] into the
+    /// extensions of their requests. Nobody else.
+    Callers,
 }
 
-/// The routes `/api/v1/*`, `/healthz`, `/readyz` and `/metrics`, answered through `client` to anybody.
+/// The routes `/api/v1/*`, `/healthz`, `/readyz` and `/metrics`, answered through `client`.
 ///
 /// It has no fallback of its own outside `/api/v1`, so it can be merged into another router.
-pub fn router(client: Client) -> Router {
-    let state = state(client, Terms::default(), Admission::Anybody);
+pub fn router(client: Client, admission: Admission) -> Router {
+    let state = state(client, Terms::default(), admission);
     dressed(routed(&state)).with_state(state)
 }
 
@@ -87,14 +92,15 @@ pub fn service(client: Client, terms: Terms, admission: Admission) -> Router {
 }
 
 fn state(client: Client, terms: Terms, admission: Admission) -> ApiState {
-    let guard = match admission {
-        Admission::Anybody => None,
-        Admission::TokenHolders => Some(Arc::new(Guard::new(client.clone()))),
+    let door = match admission {
+        Admission::Anybody => Door::Open,
+        Admission::TokenHolders => Door::Tokens(Arc::new(Guard::new(client.clone()))),
+        Admission::Callers => Door::Callers,
     };
     ApiState {
         client,
         terms,
-        guard,
+        door,
     }
 }
 

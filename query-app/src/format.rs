@@ -12,6 +12,7 @@ pub mod lists;
 pub mod live;
 pub mod ndjson;
 pub mod nodes;
+pub(crate) mod parquet;
 pub mod retention;
 pub mod table;
 pub mod time_text;

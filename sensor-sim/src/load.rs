@@ -1,24 +1,24 @@
 //! `sensor-sim load`: synthetic readings as fast as the store takes them, to measure it.
 //!
 //! Each connection is a producer of its own with a share of the series. A thread per connection
-//! makes readings (`load/walk.rs`) and encodes them (`load/generator.rs`); they wait in memory, or in a spool where
+//! makes readings (`load_walk`) and encodes them (`load/generator.rs`); they wait in memory, or in a spool where
 //! one is asked for, and go the same way as an agent's from there.
 
 mod generator;
-mod lateness;
-mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use segment_log::Disk;
-use sensor_model::{PathError, Timestamp};
+use sensor_model::PathError;
 use store_wire::endpoint::{Endpoint, EndpointError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+pub use load_walk::LoadShape;
 
 use self::generator::Generator;
 use crate::agent::{Outcome, RunError};
@@ -30,27 +30,6 @@ use crate::intake::Intake;
 const MEMORY_BYTES: usize = 64 << 20;
 /// The instance of a load's producers.
 const INSTANCE: &str = "load";
-
-/// What to send.
-#[derive(Debug, Clone)]
-pub struct LoadShape {
-    /// Simulated devices.
-    pub devices: u32,
-    /// Metrics of each.
-    pub metrics: u32,
-    /// Readings over all series.
-    pub readings: u64,
-    /// Readings of one series in one batch.
-    pub chunk: u32,
-    /// Seed of the values.
-    pub seed: u64,
-    /// The first reading's time.
-    pub start: Timestamp,
-    /// From one reading of a series to the next.
-    pub period: Duration,
-    /// So much of all readings arrives late, from 0 for none to 1.
-    pub late: f64,
-}
 
 /// A load to run.
 pub struct LoadConfig {

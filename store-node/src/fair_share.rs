@@ -43,6 +43,8 @@ struct Shared {
 struct Desk {
     line: Line<oneshot::Sender<Result<Share, Busy>>>,
     pace: Pace,
+    /// How often somebody asked.
+    asked: u64,
 }
 
 /// A part that was given; dropping it gives it back.
@@ -67,6 +69,7 @@ impl FairShare {
         let desk = Desk {
             line: Line::new(capacity, waiting_max),
             pace: Pace::default(),
+            asked: 0,
         };
         let shared = Shared {
             desk: Mutex::new(desk),
@@ -89,6 +92,7 @@ impl FairShare {
         let name: Arc<str> = name.into();
         let (arrival, effects) = {
             let mut desk = self.lock();
+            desk.asked = desk.asked.saturating_add(1);
             let arrival = desk.line.arrive(&name, units, give);
             (arrival, self.effects(&mut desk))
         };
@@ -125,6 +129,11 @@ impl FairShare {
     /// does not flicker.
     pub fn is_overloaded(&self) -> bool {
         self.lock().line.is_overloaded()
+    }
+
+    /// How often somebody asked for a part, whether or not it was given.
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
     }
 
     /// Units given and not given back.

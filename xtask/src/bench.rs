@@ -1,5 +1,7 @@
 //! `cargo xtask bench …`: the figures the README quotes, each printed with what it is compared to.
 
+mod compare;
+mod dashboard;
 mod disk;
 mod failover;
 mod history;
@@ -7,8 +9,10 @@ mod ingest;
 mod load;
 mod nodes;
 mod overload;
+mod page;
 mod query;
 mod rejoin;
+mod scale;
 mod stage;
 mod storage;
 
@@ -23,6 +27,9 @@ pub(crate) enum Bench {
     /// Acknowledged readings a second, acknowledgement latency beside the disk's own fdatasync, and
     /// bytes a reading in the log, on a cluster of this machine.
     Ingest(ingest::IngestArguments),
+    /// How soon the dashboard's page is there, how quickly a series of many readings is zoomed, and what
+    /// 20 live charts cost, in chromium.
+    Dashboard(dashboard::DashboardArguments),
     /// How long no reading is taken when leadership is handed over, and when the leader is stopped or
     /// killed, on a cluster of this machine.
     Failover(failover::FailoverArguments),
@@ -37,18 +44,26 @@ pub(crate) enum Bench {
     /// What several times the load that a cluster can take does to it: goodput relative to its capacity,
     /// memory, and what a small producer notices beside greedy ones.
     Overload(overload::OverloadArguments),
+    /// The same readings and the same questions, in Tidemark and in other systems that this machine
+    /// has, one after the other.
+    Compare(compare::CompareArguments),
+    /// How ingest, questions, memory and starts grow with series, history, producers and nodes.
+    Scale(scale::ScaleArguments),
 }
 
 /// Runs one measurement.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Ingest(arguments) => ingest::run(arguments),
+        Bench::Dashboard(arguments) => dashboard::run(arguments),
         Bench::Failover(arguments) => failover::run(arguments),
         Bench::History(arguments) => history::run(arguments),
         Bench::Query(arguments) => query::run(arguments),
         Bench::Storage(arguments) => storage::run(arguments),
         Bench::Rejoin(arguments) => rejoin::run(arguments),
         Bench::Overload(arguments) => overload::run(arguments),
+        Bench::Compare(arguments) => compare::run(arguments),
+        Bench::Scale(arguments) => scale::run(arguments),
     }
 }
 

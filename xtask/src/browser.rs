@@ -27,9 +27,18 @@ const PROFILE: &str = "wasm-release";
 /// Most bytes that a browser may have to load, compressed.
 const COMPRESSED_BYTES_MAX: u64 = 300 * 1024;
 
-/// The page's own files, below `dashboard/assets`. `chart.js` is not among them: the module imports
-/// it, so wasm-bindgen lays it where it belongs.
-const OWN_FILES: [&str; 3] = ["start.js", "style.css", "favicon.svg"];
+/// The page's own files, below `dashboard/assets`. The scripts that the module imports are not among
+/// them: wasm-bindgen lays those where they belong.
+const OWN_FILES: [&str; 5] = [
+    "start.js",
+    "pages.js",
+    "style.css",
+    "pages.css",
+    "favicon.svg",
+];
+
+/// The scripts that are imported by those scripts alone, of which wasm-bindgen knows nothing.
+const INNER_SCRIPTS: [&str; 3] = ["export.js", "gestures.js", "readout.js"];
 
 /// What the page takes from npm, below `dashboard/node_modules`.
 const PACKAGE_FILES: [&str; 2] = ["uplot/dist/uPlot.iife.min.js", "uplot/dist/uPlot.min.css"];
@@ -59,6 +68,15 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
 
     let mut files = list(fresh.path())?;
+    let chart = files.iter().find(|file| file.ends_with("assets/chart.js"));
+    let scripts = chart.and_then(|chart| chart.parent());
+    let scripts = scripts
+        .context("the module does not import chart.js")?
+        .to_owned();
+    for name in INNER_SCRIPTS {
+        copy(&dashboard.join("assets").join(name), &scripts)?;
+        files.push(scripts.join(name));
+    }
     files.sort();
     let folder = built.join(content_hash(fresh.path(), &files)?);
     let mut sizes = Sizes::default();

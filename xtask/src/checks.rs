@@ -87,6 +87,7 @@ fn browser_tests(root: &Path) -> Result<()> {
             devices: 6,
             rate: 5.0,
         }),
+        login: false,
     };
     let system = System::start(&programs, dir.path(), &options)?;
     let mut tests = Command::new("npm");
@@ -94,6 +95,7 @@ fn browser_tests(root: &Path) -> Result<()> {
         .arg("test")
         .current_dir(&folder)
         .env("DASHBOARD_URL", system.url())
+        .env("DASHBOARD_PROGRAM", programs.path("dashboard"))
         .env("DEMO_JSON", dir.path().join("demo.json"));
     step("browser tests", &mut tests)?;
     system.stop()

@@ -44,6 +44,10 @@ pub(crate) struct DemoArguments {
     /// Leave the simulated plant out; this host's own sensors stay.
     #[arg(long)]
     no_sim: bool,
+    /// Have people log in to the dashboard: makes a user `operator` and a user `reader`, and prints their
+    /// passwords, this once.
+    #[arg(long)]
+    login: bool,
     /// Build with the release profile.
     #[arg(long, conflicts_with = "debug")]
     release: bool,
@@ -86,6 +90,7 @@ fn options(arguments: &DemoArguments) -> Result<SystemOptions> {
         base_port: Some(arguments.base_port.unwrap_or(BASE_PORT_DEFAULT)),
         dashboard_port,
         plant: (!arguments.no_sim).then_some(plant),
+        login: arguments.login,
     })
 }
 

@@ -1,7 +1,7 @@
 //! A whole system on this machine: store nodes, agents, dashboard. What the demo shows and the
 //! browser tests look at.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub(crate) struct SystemOptions {
     pub(crate) dashboard_port: u16,
     /// The simulated plant, unless it is left out.
     pub(crate) plant: Option<Plant>,
+    /// Whether one has to log in to the dashboard.
+    pub(crate) login: bool,
 }
 
 /// How large the simulated plant is.
@@ -74,7 +76,11 @@ impl System {
             system.start_agent("plant", &["--devices", &devices, "--rate", &rate])?;
         }
         system.start_agent("host", &[])?;
-        system.start_dashboard(options.dashboard_port)?;
+        let users = match options.login {
+            true => Some(system.make_users(programs)?),
+            false => None,
+        };
+        system.start_dashboard(options.dashboard_port, users.as_deref())?;
         system.describe()?;
         Ok(system)
     }
@@ -128,9 +134,38 @@ impl System {
         Ok(())
     }
 
-    fn start_dashboard(&mut self, port: u16) -> Result<()> {
+    /// Makes a user of each role, unless an earlier run has, and prints their passwords, this once.
+    fn make_users(&self, programs: &Programs) -> Result<PathBuf> {
+        let file = self.cluster.dir().join("users.json");
+        if file.exists() {
+            println!(
+                "users and passwords are those of before: {}",
+                file.display()
+            );
+            return Ok(file);
+        }
+        for role in ["operator", "reader"] {
+            let mut command = programs.command("dashboard");
+            command.args(["user", "add", role, "--role", role, "--users"]);
+            let made = command
+                .arg(&file)
+                .output()
+                .context("cannot run dashboard")?;
+            if !made.status.success() {
+                bail!("{}", String::from_utf8_lossy(&made.stderr));
+            }
+            let password = String::from_utf8_lossy(&made.stdout);
+            println!("log in as {role} with password {}", password.trim());
+        }
+        Ok(file)
+    }
+
+    fn start_dashboard(&mut self, port: u16, users: Option<&Path>) -> Result<()> {
         let mut command = self.cluster.client("dashboard", "operator", "dashboard")?;
         command.args(["--http", &format!("127.0.0.1:{port}")]);
+        if let Some(users) = users {
+            command.arg("--users").arg(users);
+        }
         let dashboard = self.spawn("dashboard", command, "dashboard.log")?;
         let line = dashboard.wait_line("dashboard ready http=", READY_TIMEOUT)?;
         let address = line

@@ -2,7 +2,7 @@
 //!
 //! The shape of the rows is told in `docs/columns.md` and is the same in both forms ([`rows`]): an
 //! Arrow stream is written piece by piece as an answer arrives ([`ReadingStream`], [`BucketStream`]);
-//! a Parquet file in row groups of a bounded size ([`ParquetWriter`]), and read as a table of any
+//! a Parquet file in row groups of a bounded size ([`ParquetWriter`], [`ParquetStream`]), and read as a table of any
 //! shape ([`ParquetTable`]). Memory is bounded by a batch or a row group, never by the answer.
 //!
 //! This crate knows no questions and no network. It is apart from `query-app` because Arrow and Parquet
@@ -11,6 +11,7 @@
 mod buckets;
 mod cells;
 mod parquet_reader;
+mod parquet_stream;
 mod parquet_writer;
 mod rows;
 mod stream;
@@ -18,6 +19,7 @@ mod stream;
 pub use buckets::BucketStream;
 pub use cells::{Cells, Column};
 pub use parquet_reader::{Block, ParquetBlocks, ParquetTable};
+pub use parquet_stream::ParquetStream;
 pub use parquet_writer::ParquetWriter;
 pub use stream::ReadingStream;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding};
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 use sensor_model::{Columns, SeriesDescription};
 
@@ -22,6 +22,23 @@ pub struct ParquetWriter<W: Write + Send> {
     writer: ArrowWriter<W>,
 }
 
+/// What all our files have in common.
+pub(crate) fn properties() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+        .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
+}
+
+impl ParquetWriter<Vec<u8>> {
+    /// Appends to `out` what was written so far of the file.
+    pub fn hand_out(&mut self, out: &mut Vec<u8>) {
+        out.append(self.writer.inner_mut());
+    }
+}
+
 impl<W: Write + Send> ParquetWriter<W> {
     /// A file that is written to `target`.
     ///
@@ -30,15 +47,10 @@ impl<W: Write + Send> ParquetWriter<W> {
     pub fn new(target: W) -> Result<Self, ColumnarError> {
         let rows = ReadingRows::new(Described::Yes);
         let timestamp = ColumnPath::from("timestamp");
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
-            .set_max_row_group_bytes(Some(GROUP_BYTES_MAX))
-            .set_statistics_enabled(EnabledStatistics::Chunk)
+        let properties = properties()
             // Times mostly follow each other at equal distances.
             .set_column_dictionary_enabled(timestamp.clone(), false)
             .set_column_encoding(timestamp, Encoding::DELTA_BINARY_PACKED)
-            .set_created_by(concat!("tidemark ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();
         let schema = std::sync::Arc::clone(rows.schema());
         let writer = ArrowWriter::try_new(target, schema, Some(properties))?;

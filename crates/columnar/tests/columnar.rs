@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_ipc::reader::StreamReader;
-use columnar::{BucketStream, ParquetTable, ParquetWriter, ReadingStream};
+use columnar::{BucketStream, ParquetStream, ParquetTable, ParquetWriter, ReadingStream};
 use proptest::prelude::*;
 use segment_log::{Disk as _, OpenMode, OsDisk};
 use sensor_model::{
@@ -186,16 +186,68 @@ fn buckets_have_typed_aggregates_and_keys_that_may_be_missing() {
     assert_eq!(batch.column(6).as_string::<i32>().value(1), "open");
 }
 
+#[test]
+fn a_stream_of_buckets_is_turned_into_a_file_piece_by_piece() {
+    let aggregates = [Aggregate::Max, Aggregate::Count];
+    let mut stream = BucketStream::new(&["path".to_owned()], &aggregates).unwrap();
+    let (mut arrow, mut file, mut bytes) = (Vec::new(), ParquetStream::default(), Vec::new());
+    for path in ["a", "b"] {
+        stream.open(vec![Some(path.to_owned())]);
+        // More than a batch, so that the stream has several with dictionaries of their own.
+        let rows: Vec<Bucket> = (0..40_000)
+            .map(|start| Bucket {
+                start: Timestamp::from_nanos(start),
+                values: vec![Some(Value::F64(0.5)), Some(Value::I64(start))],
+            })
+            .collect();
+        stream.buckets(&rows, &mut arrow).unwrap();
+        // Cut anywhere.
+        let rest = arrow.split_off(arrow.len() / 3);
+        file.take(std::mem::replace(&mut arrow, rest), &mut bytes)
+            .unwrap();
+    }
+    stream.end(&mut arrow).unwrap();
+    file.take(arrow, &mut bytes).unwrap();
+    file.end(&mut bytes).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let table = table_of(&bytes, &folder);
+    assert_eq!(table.rows(), 80_000);
+    let names: Vec<String> = table
+        .columns()
+        .into_iter()
+        .map(|column| column.name)
+        .collect();
+    assert_eq!(names, ["path", "bucket_start", "max", "count"]);
+}
+
+#[test]
+fn the_pieces_that_are_handed_out_are_the_file() {
+    let all = one_of_each();
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = ParquetWriter::new(Vec::new()).unwrap();
+    let mut bytes = Vec::new();
+    for (series, columns) in &all {
+        writer.series(series);
+        writer.readings(columns).unwrap();
+        writer.hand_out(&mut bytes);
+    }
+    bytes.append(&mut writer.end().unwrap());
+    assert_eq!(read(&table_of(&bytes, &folder), 0), expected(&all));
+}
+
 fn file_of(all: &[Series], folder: &tempfile::TempDir) -> ParquetTable {
     let mut writer = ParquetWriter::new(Vec::new()).unwrap();
     for (series, columns) in all {
         writer.series(series);
         writer.readings(columns).unwrap();
     }
-    let bytes = writer.end().unwrap();
+    table_of(&writer.end().unwrap(), folder)
+}
+
+fn table_of(bytes: &[u8], folder: &tempfile::TempDir) -> ParquetTable {
     let path = folder.path().join("a.parquet");
     let file = OsDisk.open(&path, OpenMode::Create).unwrap();
-    file.write_all_at(&bytes, 0).unwrap();
+    file.write_all_at(bytes, 0).unwrap();
     ParquetTable::open(Arc::clone(&file)).unwrap()
 }
 

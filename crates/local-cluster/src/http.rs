@@ -44,6 +44,23 @@ impl HttpClient {
         Ok(body)
     }
 
+    /// Sends `body` to `path`, and gives the text of the answer.
+    ///
+    /// # Errors
+    /// As [`Self::page`].
+    pub fn post(&self, path: &str, body: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let sent = self.agent.post(&url).send(body);
+        let mut response = sent.with_context(|| format!("POST {url}"))?;
+        let said = response.body_mut().read_to_string()?;
+        anyhow::ensure!(
+            response.status().is_success(),
+            "POST {url}: {} {said}",
+            response.status()
+        );
+        Ok(said)
+    }
+
     fn text(&self, path: &str) -> Result<(u16, String)> {
         let mut response = self.get(path)?;
         let body = response.body_mut().with_config().limit(BYTES_MAX);

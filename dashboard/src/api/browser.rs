@@ -25,6 +25,10 @@ pub async fn get<T: DeserializeOwned>(address: &str) -> Result<T, Problem> {
             "Check that the dashboard runs and that the network is up",
         )
     })?;
+    if status == 401 {
+        // The session has ended: the server says where to log in, and leads back here.
+        let _ = window().location().reload();
+    }
     if !(200..300).contains(&status) {
         return Err(Problem::from_body(status, body.as_bytes()));
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
+use query_app::api::Caller;
 use serde::de::DeserializeOwned;
 use store_wire::clock::Clock;
 use tower::ServiceExt;
@@ -24,6 +25,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 pub struct ServerContext {
     /// The HTTP API, as it is mounted for everyone.
     pub api: Router,
+    /// For whom it is asked.
+    pub caller: Caller,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
 }
@@ -36,7 +39,7 @@ pub async fn get<T: DeserializeOwned>(
     context: &ServerContext,
     address: &str,
 ) -> Result<T, Problem> {
-    let asked = ask(context.api.clone(), address);
+    let asked = ask(context, address);
     let (status, body) = tokio::time::timeout(TIMEOUT, asked).await.map_err(|_| {
         Problem::new(
             "TIMEOUT",
@@ -50,13 +53,14 @@ pub async fn get<T: DeserializeOwned>(
         .map_err(|error| Problem::new("INTERNAL", format!("{address}: {error}")))
 }
 
-async fn ask(api: Router, address: &str) -> Result<(u16, Vec<u8>), Problem> {
+async fn ask(context: &ServerContext, address: &str) -> Result<(u16, Vec<u8>), Problem> {
     let internal = |error: &dyn std::error::Error| Problem::new("INTERNAL", error.to_string());
     let request = Request::get(address)
         .header("accept", "application/json")
+        .extension(context.caller.clone())
         .body(Body::empty())
         .map_err(|error| internal(&error))?;
-    let response = match api.oneshot(request).await {
+    let response = match context.api.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };

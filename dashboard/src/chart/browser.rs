@@ -6,6 +6,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::HtmlElement;
 
 use super::{Sheet, Trace};
+use crate::format;
 use crate::plot::Form;
 
 #[wasm_bindgen(module = "/assets/chart.js")]
@@ -14,7 +15,7 @@ extern "C" {
     type Drawing;
 
     #[wasm_bindgen(constructor, js_class = "Chart")]
-    fn new(host: &HtmlElement, zoom: &Closure<dyn FnMut(f64, f64)>) -> Drawing;
+    fn new(host: &HtmlElement) -> Drawing;
 
     #[wasm_bindgen(method)]
     fn draw(this: &Drawing, sheet: &JsValue);
@@ -26,29 +27,21 @@ extern "C" {
 /// A chart in an element of the page. Dropping it takes the drawing away.
 ///
 /// A page has one thread, on which all of this stays.
-pub struct Chart {
-    drawing: SendWrapper<Drawing>,
-    /// Called from JavaScript for as long as the drawing lives.
-    _zoom: SendWrapper<Closure<dyn FnMut(f64, f64)>>,
-}
+pub struct Chart(SendWrapper<Drawing>);
 
 impl Chart {
-    /// An empty chart in `host`. `zoom` is called with the seconds that the reader has marked.
-    pub fn new(host: &HtmlElement, zoom: impl FnMut(f64, f64) + 'static) -> Self {
-        let zoom = Closure::new(zoom);
-        Self {
-            drawing: SendWrapper::new(Drawing::new(host, &zoom)),
-            _zoom: SendWrapper::new(zoom),
-        }
+    /// An empty chart in `host`.
+    pub fn new(host: &HtmlElement) -> Self {
+        Self(SendWrapper::new(Drawing::new(host)))
     }
 
     /// Draws `sheet` in place of what was drawn before, without an empty moment between.
     pub fn draw(&self, sheet: &Sheet) {
         let traces: Array = sheet.traces.iter().map(trace).collect();
-        self.drawing.draw(&object(&[
+        let units: Array = sheet.units.iter().map(|unit| self::unit(unit)).collect();
+        self.0.draw(&object(&[
             ("stepped", (sheet.form == Form::States).into()),
-            ("unit", sheet.unit.as_str().into()),
-            ("unitLabel", sheet.unit_label.as_str().into()),
+            ("units", units.into()),
             ("from", sheet.seconds.0.into()),
             ("to", sheet.seconds.1.into()),
             ("traces", traces.into()),
@@ -58,12 +51,20 @@ impl Chart {
 
 impl Drop for Chart {
     fn drop(&mut self) {
-        self.drawing.destroy();
+        self.0.destroy();
     }
+}
+
+fn unit(unit: &str) -> JsValue {
+    object(&[
+        ("unit", unit.into()),
+        ("label", format::unit_label(unit).into()),
+    ])
 }
 
 fn trace(trace: &Trace) -> JsValue {
     let numbers = |numbers: &[f64]| JsValue::from(Float64Array::from(numbers));
+    let whole = |number: usize| JsValue::from(u32::try_from(number).unwrap_or_default());
     let points = &trace.points;
     let (low, high) = match &points.band {
         Some((low, high)) => (numbers(low), numbers(high)),
@@ -71,14 +72,14 @@ fn trace(trace: &Trace) -> JsValue {
     };
     object(&[
         ("label", trace.label.as_str().into()),
-        (
-            "place",
-            u32::try_from(trace.place).unwrap_or_default().into(),
-        ),
+        ("place", whole(trace.place)),
+        ("axis", whole(trace.axis)),
+        ("before", trace.is_before.into()),
         ("seconds", numbers(&points.seconds)),
         ("line", numbers(&points.line)),
         ("low", low),
         ("high", high),
+        ("missing", numbers(&points.missing)),
     ])
 }
 

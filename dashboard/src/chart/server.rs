@@ -9,7 +9,7 @@ pub struct Chart;
 
 impl Chart {
     /// Nothing is made of it.
-    pub fn new(_host: &HtmlElement, _zoom: impl FnMut(f64, f64) + 'static) -> Self {
+    pub fn new(_host: &HtmlElement) -> Self {
         Self
     }
 

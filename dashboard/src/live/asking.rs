@@ -3,21 +3,27 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use sensor_model::duration::parse_duration;
 use sensor_model::{Kind, TimeRange, Timestamp};
 
-use super::Feed;
+use super::{Feed, Link};
 use crate::answers::{Catalog, CatalogEntry, LastAnswer, LastReading, Problem, RangeAnswer};
 use crate::api::{self, CATALOG_ADDRESS, CLUSTER_ADDRESS, last_address};
 use crate::plan::{self, Rows};
 use crate::plot::{Drawing, Drawn, Source};
-use crate::view_state::ViewState;
-use crate::{clock, tree};
+use crate::view_state::{Setting, ViewState};
+use crate::{clock, tree, zone};
 
 /// How often a live page asks again.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// How far beyond now a live page asks: what is committed while the answer is on its way is in it, or
+/// is followed after it, though its time is later than that of the question.
+const AHEAD: Duration = Duration::from_secs(60);
+/// Every how many refreshes the latest readings are asked for although a tail brings them.
+const LATEST_REFRESHES: u32 = 10;
 /// Every how many refreshes the nodes are asked how they are.
 const CLUSTER_REFRESHES: u32 = 2;
 /// Every how many refreshes the tree looks for new series.
@@ -62,6 +68,7 @@ impl Feed {
             self.ask_latest();
         });
         Effect::new(move |_| {
+            self.begin_following();
             let ticking = set_interval_with_handle(move || self.tick(), REFRESH_INTERVAL);
             if let Ok(ticking) = ticking {
                 on_cleanup(move || ticking.clear());
@@ -74,12 +81,18 @@ impl Feed {
         if document().hidden() {
             return;
         }
+        self.draw_pending();
         let refreshes = self.asking.refreshes.get_value().wrapping_add(1);
         self.asking.refreshes.set_value(refreshes);
-        if self.view.with_untracked(|view| view.live) || self.trouble.get_untracked().is_some() {
+        if self.view.with_untracked(|view| self.must_ask(view))
+            || self.trouble.get_untracked().is_some()
+        {
             self.ask();
         }
-        self.ask_latest();
+        // An open tail has brought them.
+        if self.link.get_untracked() != Link::Open || refreshes.is_multiple_of(LATEST_REFRESHES) {
+            self.ask_latest();
+        }
         if refreshes.is_multiple_of(CLUSTER_REFRESHES) {
             self.ask_cluster();
         }
@@ -92,6 +105,7 @@ impl Feed {
 
     fn ask(self) {
         let view = self.view.get_untracked();
+        zone::set_zone(view.setting(Setting::Zone));
         let now = clock::now();
         let range = view.range(now, self.known_range(&view));
         let (false, Ok(range)) = (view.series.is_empty(), range) else {
@@ -100,6 +114,7 @@ impl Feed {
             if view.series.is_empty() {
                 self.drawing.set(None);
             }
+            self.follow(&view, "");
             return;
         };
         let question = Question {
@@ -118,9 +133,11 @@ impl Feed {
             }
             self.asking.question.set_value(None);
             match outcome {
-                Ok(drawing) => {
+                Ok((mut drawing, position)) => {
                     self.trouble.set(None);
+                    self.catch_up(&mut drawing);
                     self.drawing.set(Some(Arc::new(drawing)));
+                    self.follow(&question.view, &position);
                 }
                 Err(problem) => self.trouble.set(Some(problem)),
             }
@@ -149,7 +166,14 @@ impl Feed {
 
     fn ask_cluster(self) {
         spawn_local(async move {
-            self.cluster.set(api::get(CLUSTER_ADDRESS).await);
+            let cluster = api::get(CLUSTER_ADDRESS).await;
+            // A live page may not have asked for anything else in a while.
+            if let Err(problem) = &cluster
+                && problem.code == Problem::UNREACHABLE
+            {
+                self.trouble.set(Some(problem.clone()));
+            }
+            self.cluster.set(cluster);
         });
     }
 
@@ -168,7 +192,8 @@ impl Feed {
     }
 }
 
-/// Asks for every series of the question at once.
+/// Asks for every series of the question at once. Gives the position, too, up to which all of the
+/// answers are complete; empty if nothing was answered.
 ///
 /// A series that is not there, or may not be read, is part of the drawing; when the store cannot
 /// answer, there is no drawing.
@@ -176,19 +201,33 @@ async fn draw(
     question: &Question,
     range: TimeRange,
     catalog: &Catalog,
-) -> Result<Drawing, Problem> {
+) -> Result<(Drawing, String), Problem> {
     let series = &question.view.series;
-    let answers = series
-        .iter()
-        .map(|path| ask_series(path, catalog.entry(path), range, question.width));
+    let shift = shift(range, &question.view);
+    let answers = series.iter().map(async |path| {
+        let asked = ask_series(path, catalog.entry(path), range, question);
+        let before = async {
+            let earlier = TimeRange {
+                from: range.from.saturating_sub(shift?),
+                to: range.to.saturating_sub(shift?),
+            };
+            ask_series(path, catalog.entry(path), earlier, question)
+                .await
+                .ok()
+        };
+        join(asked, before).await
+    });
     let mut drawing = Drawing {
         view: question.view.clone(),
         range,
         series: Vec::with_capacity(series.len()),
         source: None,
         at: Timestamp::default(),
+        shift,
     };
-    for (place, (path, answer)) in series.iter().zip(join_all(answers).await).enumerate() {
+    let mut position: Option<(u64, String)> = None;
+    for (place, (path, (answer, before))) in series.iter().zip(join_all(answers).await).enumerate()
+    {
         let mut drawn = Drawn {
             path: path.clone(),
             place,
@@ -196,16 +235,29 @@ async fn draw(
                 "NOT_FOUND",
                 "there is no series of this name: choose another from the tree",
             )),
-            every_ms: None,
+            every: None,
+            before: before
+                .and_then(|(_, mut answer)| answer.series.pop())
+                .filter(|series| series.kind != Kind::Text)
+                .map(Arc::new),
             truncated: false,
         };
         match answer {
             Ok((rows, mut answer)) => {
                 drawing.source = Some(staler(drawing.source, &answer));
+                // The token is of the answer's end: what was committed while it was made may be
+                // missing in it. What the replica had applied when it began is not.
+                if let Some((shard, _)) = answer.token.split_once('-')
+                    && position
+                        .as_ref()
+                        .is_none_or(|least| answer.applied < least.0)
+                {
+                    position = Some((answer.applied, format!("{shard}-{}", answer.applied)));
+                }
                 drawn.truncated = answer.truncated;
-                drawn.every_ms = match rows {
+                drawn.every = match rows {
                     Rows::Readings => None,
-                    Rows::Buckets { every } => Some(every.as_secs_f64() * 1_000.0),
+                    Rows::Buckets { every } => Some(every),
                 };
                 if let Some(series) = answer.series.pop() {
                     drawn.answer = Ok(Arc::new(series));
@@ -217,7 +269,20 @@ async fn draw(
         drawing.series.push(drawn);
     }
     drawing.at = clock::now();
-    Ok(drawing)
+    let position = position.map(|(_, text)| text).unwrap_or_default();
+    Ok((drawing, position))
+}
+
+/// How much earlier the range is that the view is compared with, if it is.
+fn shift(range: TimeRange, view: &ViewState) -> Option<Duration> {
+    match view.setting(Setting::Versus) {
+        "" => None,
+        "prev" => {
+            let span = range.to.as_nanos().saturating_sub(range.from.as_nanos());
+            Some(Duration::from_nanos(u64::try_from(span).ok()?))
+        }
+        other => parse_duration(other).ok(),
+    }
 }
 
 /// Of the replicas that answered, the one that was least fresh: what it had not seen may be missing.
@@ -238,19 +303,35 @@ async fn ask_series(
     path: &str,
     entry: Option<&CatalogEntry>,
     range: TimeRange,
-    width: u32,
+    Question { view, width }: &Question,
 ) -> Result<(Rows, RangeAnswer), Problem> {
     if let Err(error) = sensor_model::SeriesPath::new(path) {
         return Err(Problem::new("BAD_REQUEST", error.to_string()));
     }
-    let rows = plan::rows(entry, range, width);
-    let answer: RangeAnswer = api::get(&plan::address(path, range, rows)).await?;
-    let is_text = answer.series.iter().all(|series| series.kind == Kind::Text);
-    if rows == Rows::Readings && answer.truncated && !is_text {
-        let rows = plan::buckets(range, width);
-        return Ok((rows, api::get(&plan::address(path, range, rows)).await?));
+    let aggregates = plan::aggregates(entry.map(|entry| entry.kind), view);
+    let mut rows = plan::rows(entry, range, *width, view);
+    let asked = TimeRange {
+        to: if view.live {
+            range.to.saturating_add(AHEAD)
+        } else {
+            range.to
+        },
+        ..range
+    };
+    loop {
+        let mut answer: RangeAnswer =
+            api::get(&plan::address(path, asked, rows, aggregates)).await?;
+        let is_text = answer.series.iter().all(|series| series.kind == Kind::Text);
+        if rows == Rows::Readings && answer.truncated && !is_text {
+            rows = plan::buckets(range, *width, view);
+            continue;
+        }
+        if rows != Rows::Readings {
+            let series = answer.series.iter_mut();
+            series.for_each(|series| series.settle(aggregates));
+        }
+        return Ok((rows, answer));
     }
-    Ok((rows, answer))
 }
 
 async fn catalog() -> Result<Catalog, Problem> {

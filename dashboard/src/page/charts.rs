@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
+use leptos::either::Either;
 use leptos::html::Div;
 use leptos::prelude::*;
-use sensor_model::Timestamp;
 
-use super::range_bar;
 use super::table::{ChangeTable, DataTable};
-use crate::address::Address;
 use crate::chart::{Chart, Sheet, Trace};
 use crate::format;
 use crate::live::Feed;
+use crate::plan;
 use crate::plot::{self, Drawing, Form, Panel};
-use crate::view_state::FROM_ALL;
+use crate::view_state::{COLOURS, FROM_ALL};
+use crate::zone;
 
 /// A panel for each group of series that share an axis.
 #[component]
-pub(crate) fn Charts(feed: Feed, address: Address) -> impl IntoView {
+pub(crate) fn Charts(feed: Feed) -> impl IntoView {
     let host = NodeRef::<Div>::new();
     Effect::new(move |_| {
         let measure = move || {
@@ -36,10 +36,20 @@ pub(crate) fn Charts(feed: Feed, address: Address) -> impl IntoView {
             .with(|drawing| drawing.as_deref().map(plot::panels).unwrap_or_default())
     });
     let is_first = move || feed.drawing.with(Option::is_none);
+    // What scripts export and copy is what is drawn, not what is being asked for.
+    let question = move || {
+        feed.drawing
+            .with(|drawing| drawing.as_deref().map(plan::shown))
+    };
     view! {
-        <div class="charts" class:waiting=move || feed.is_waiting() node_ref=host>
+        <div
+            class="charts"
+            class:waiting=move || feed.is_waiting()
+            data-question=question
+            node_ref=host
+        >
             <For each=move || panels.get() key=Clone::clone let:panel>
-                <PanelView feed=feed address=address panel=panel />
+                <PanelView feed=feed panel=panel />
             </For>
             {move || {
                 is_first()
@@ -60,7 +70,7 @@ pub(crate) fn Charts(feed: Feed, address: Address) -> impl IntoView {
 type Shown = Memo<Option<Arc<Drawing>>>;
 
 #[component]
-fn PanelView(feed: Feed, address: Address, panel: Panel) -> impl IntoView {
+fn PanelView(feed: Feed, panel: Panel) -> impl IntoView {
     let panel = StoredValue::new(panel);
     let shown: Shown = Memo::new(move |_| {
         let drawing = feed.drawing.get()?;
@@ -82,12 +92,12 @@ fn PanelView(feed: Feed, address: Address, panel: Panel) -> impl IntoView {
             <h2>{move || title.get()}</h2>
             <Summaries shown=shown panel=panel />
             {(!is_table)
-                .then(|| view! { <Canvas feed=feed address=address shown=shown panel=panel is_empty=is_empty /> })}
+                .then(|| view! { <Canvas shown=shown panel=panel is_empty=is_empty /> })}
             {move || is_empty.get().then(|| nothing_here(feed))}
             {if is_table {
-                view! { <ChangeTable shown=shown panel=panel /> }.into_any()
+                Either::Left(view! { <ChangeTable shown=shown panel=panel /> })
             } else {
-                view! { <DataTable shown=shown panel=panel /> }.into_any()
+                Either::Right(view! { <DataTable shown=shown panel=panel /> })
             }}
         </section>
     }
@@ -102,9 +112,9 @@ fn Summaries(shown: Shown, panel: StoredValue<Panel>) -> impl IntoView {
         let lines = panel.with_value(|panel| {
             let series = panel.series(&drawing);
             let lines = series.map(|(drawn, answer)| {
-                let text = plot::summary(answer, drawn.truncated);
+                let text = plot::summary(drawn, answer);
                 view! {
-                    <li data-place=drawn.place>
+                    <li data-place=drawn.place % COLOURS>
                         <i class="swatch"></i>
                         <b>{drawn.path.clone()}</b>
                         <span>{text}</span>
@@ -119,13 +129,7 @@ fn Summaries(shown: Shown, panel: StoredValue<Panel>) -> impl IntoView {
 }
 
 #[component]
-fn Canvas(
-    feed: Feed,
-    address: Address,
-    shown: Shown,
-    panel: StoredValue<Panel>,
-    is_empty: Memo<bool>,
-) -> impl IntoView {
+fn Canvas(shown: Shown, panel: StoredValue<Panel>, is_empty: Memo<bool>) -> impl IntoView {
     let host = NodeRef::<Div>::new();
     let chart = StoredValue::new(None::<Chart>);
     Effect::new(move |_| {
@@ -134,13 +138,7 @@ fn Canvas(
         };
         let sheet = panel.with_value(|panel| sheet(panel, &drawing));
         chart.update_value(|chart| {
-            let chart = chart.get_or_insert_with(|| {
-                Chart::new(&host, move |from, to| {
-                    let view = feed.view.get_untracked();
-                    range_bar::show(address, &view, seconds(from), seconds(to));
-                })
-            });
-            chart.draw(&sheet);
+            chart.get_or_insert_with(|| Chart::new(&host)).draw(&sheet);
         });
     });
     on_cleanup(move || chart.set_value(None));
@@ -148,25 +146,43 @@ fn Canvas(
         <div
             class="chart"
             class:empty=is_empty
-            role="img"
-            aria-label="Chart; the list above says what it shows, the table below has its values"
+            role="application"
+            tabindex="0"
+            aria-label="Chart. The list above says what it shows, the table below has its values. \
+            Plus and minus zoom, arrows move, with shift from reading to reading."
             node_ref=host
         ></div>
     }
 }
 
 fn sheet(panel: &Panel, drawing: &Drawing) -> Sheet {
-    let traces = panel.series(drawing).map(|(drawn, answer)| Trace {
-        label: drawn.path.clone(),
-        place: drawn.place,
-        points: plot::points(answer, drawn.every_ms),
-    });
+    let mut traces = Vec::new();
+    let until = drawing.range.to.min(drawing.at);
+    for (drawn, answer) in panel.series(drawing) {
+        let trace = |label, is_before, points| Trace {
+            label,
+            place: drawn.place,
+            axis: panel.axis(&answer.unit),
+            is_before,
+            points,
+        };
+        if let (Some(before), Some(shift)) = (&drawn.before, drawing.shift) {
+            let mut points = plot::points(before, drawn.every, drawing.range.from);
+            let shift = shift.as_secs_f64();
+            points.seconds.iter_mut().for_each(|time| *time += shift);
+            // Only the line: two bands over each other say nothing.
+            (points.band, points.missing) = (None, Vec::new());
+            traces.push(trace(format!("{}, before", drawn.path), true, points));
+        }
+        let points = plot::points(answer, drawn.every, until);
+        traces.push(trace(drawn.path.clone(), false, points));
+    }
+    let seconds = |timestamp| format::millis_of(timestamp) / 1_000.0;
     Sheet {
         form: panel.form,
-        unit: panel.unit.clone(),
-        unit_label: format::unit_label(&panel.unit).to_owned(),
-        seconds: (seconds_of(drawing.range.from), seconds_of(drawing.range.to)),
-        traces: traces.collect(),
+        units: panel.units.clone(),
+        seconds: (seconds(drawing.range.from), seconds(drawing.range.to)),
+        traces,
     }
 }
 
@@ -176,8 +192,9 @@ fn nothing_here(feed: Feed) -> impl IntoView {
     let known = feed.known_range(&view);
     let text = match known {
         Some(known) => format!(
-            "No readings in this range. The latest are of {} UTC.",
-            format::date_time(known.to)
+            "No readings in this range. The latest are of {} {}.",
+            format::date_time(known.to),
+            zone::zone_name()
         ),
         None => "No readings yet.".to_owned(),
     };
@@ -206,10 +223,11 @@ fn SourceLine(feed: Feed) -> impl IntoView {
             None => "which has heard from no leader yet".to_owned(),
         };
         Some(format!(
-            "Answered by node {} at position {}, {fresh}, {} UTC",
+            "Answered by node {} at position {}, {fresh}, {} {}",
             source.replica,
             source.applied,
-            format::time_of_day(drawing.at)
+            format::time_of_day(drawing.at),
+            zone::zone_name()
         ))
     };
     let at = move || {
@@ -220,16 +238,4 @@ fn SourceLine(feed: Feed) -> impl IntoView {
         })
     };
     view! { <p class="source" data-at=at>{text}</p> }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "ms of the years 1678 to 2262 are exact in a float"
-)]
-fn seconds_of(timestamp: Timestamp) -> f64 {
-    format::to_millis(timestamp) as f64 / 1_000.0
-}
-
-fn seconds(seconds: f64) -> Timestamp {
-    format::from_millis(seconds * 1_000.0)
 }

@@ -1,28 +1,21 @@
-//! The bar on top: name, the cluster at a glance, light or dark.
+//! The bar on top, with the cluster at a glance.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use crate::answers::{Cluster, Node};
 use crate::live::Feed;
-use crate::theme::{self, Theme};
+use crate::page::top_bar::TopBar;
+use crate::theme::Theme;
+use crate::visitor::Visitor;
 
 /// The bar on top of the page.
 #[component]
-pub(crate) fn Header(feed: Feed, theme: Theme) -> impl IntoView {
+pub(crate) fn Header(feed: Feed, theme: Theme, visitor: Option<Visitor>) -> impl IntoView {
     view! {
-        <header class="top">
-            <h1 class="brand">
-                <a href="/">
-                    <svg viewBox="0 0 24 24" width="22" height="22" aria-hidden="true">
-                        <path d="M2 8c3.3-4 6.7-4 10 0s6.7 4 10 0" />
-                        <path d="M2 16c3.3-4 6.7-4 10 0s6.7 4 10 0" />
-                    </svg>
-                    "Tidemark"
-                </a>
-            </h1>
+        <TopBar theme=theme visitor=visitor here="/">
             <ClusterStrip feed=feed />
-            <ThemeSwitch theme=theme />
-        </header>
+        </TopBar>
     }
 }
 
@@ -32,15 +25,14 @@ fn ClusterStrip(feed: Feed) -> impl IntoView {
     view! {
         <section class="cluster" aria-label="Cluster">
             {move || match feed.cluster.get() {
-                Ok(cluster) => nodes(&cluster).into_any(),
+                Ok(cluster) => Either::Left(nodes(&cluster)),
                 Err(problem) => {
-                    view! {
+                    Either::Right(view! {
                         <p class="node" data-state="down" title=problem.message().to_owned()>
                             <i class="dot"></i>
                             "No node answers"
                         </p>
-                    }
-                        .into_any()
+                    })
                 }
             }}
         </section>
@@ -85,31 +77,5 @@ fn node_chip(node: &Node, applied_max: u64) -> impl IntoView + use<> {
             <span>{role}</span>
             {load.map(|load| view! { <span class="load">{load.to_lowercase()}</span> })}
         </li>
-    }
-}
-
-/// Light, dark, or as the system has it.
-#[component]
-fn ThemeSwitch(theme: Theme) -> impl IntoView {
-    let choices = Theme::ALL.map(|choice| {
-        let name = choice.as_str();
-        view! {
-            <label title=format!("Colours: {name}")>
-                <input
-                    type="radio"
-                    name="theme"
-                    value=name
-                    checked=choice == theme
-                    on:change=move |_| theme::choose(choice)
-                />
-                <span>{name}</span>
-            </label>
-        }
-    });
-    view! {
-        <fieldset class="segments theme">
-            <legend class="unseen">"Colours"</legend>
-            {choices.collect_view()}
-        </fieldset>
     }
 }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::answers::Problem;
 use crate::format;
-use crate::live::Feed;
+use crate::live::{Feed, Link};
 
 /// From this age on, in ms, a replica's answer is called stale.
 const STALE_MS: u64 = 5_000;
@@ -84,6 +84,14 @@ fn notices(feed: Feed) -> Vec<Notice> {
                 sentence(problem.message()),
                 problem.code
             ),
+            action: None,
+        });
+    }
+    if feed.link.get() == Link::Lost && view.live && notices.is_empty() {
+        notices.push(Notice {
+            level: "warn",
+            title: "The live connection was lost.".to_owned(),
+            text: "It is being made again; what was committed meanwhile follows.".to_owned(),
             action: None,
         });
     }

@@ -1,5 +1,6 @@
 //! What the page shows before a series is picked.
 
+use leptos::either::Either;
 use leptos::prelude::*;
 
 use crate::format;
@@ -31,12 +32,12 @@ pub(crate) fn Overview(feed: Feed) -> impl IntoView {
         <section class="overview">
             {move || {
                 if count() == 0 {
-                    return nothing_there(feed).into_any();
+                    return Either::Left(nothing_there(feed));
                 }
-                view! {
+                Either::Right(view! {
                     <h2>"Choose a series"</h2>
                     <p class="hint">
-                        "Pick one or more from the tree; those with the same unit share a chart. "
+                        "Pick one or more from the tree; those of up to two units share a chart. "
                         "The address holds the whole view: copy it to share what you see."
                     </p>
                     <ul class="offers">
@@ -58,8 +59,7 @@ pub(crate) fn Overview(feed: Feed) -> impl IntoView {
                             </li>
                         </For>
                     </ul>
-                }
-                    .into_any()
+                })
             }}
         </section>
     }
@@ -92,21 +92,19 @@ fn count_of(count: u64) -> f64 {
 
 fn nothing_there(feed: Feed) -> impl IntoView {
     match feed.catalog_problem.get() {
-        Some(_) => view! {
+        Some(_) => Either::Left(view! {
             <h2>"Waiting for the store"</h2>
             <p class="hint">
                 "The series appear here as soon as a node answers. Check that the store nodes run: "
                 <code>"query-app status"</code> " tells how they are."
             </p>
-        }
-        .into_any(),
-        None => view! {
+        }),
+        None => Either::Right(view! {
             <h2>"There are no series yet"</h2>
             <p class="hint">
                 "They appear as soon as an agent sends its first readings, for example "
                 <code>"sensor-sim --source host --target HOST --identity DIR"</code> "."
             </p>
-        }
-        .into_any(),
+        }),
     }
 }

@@ -9,7 +9,8 @@ use sensor_model::{TimeRange, Timestamp};
 use crate::address::Address;
 use crate::format;
 use crate::live::Feed;
-use crate::view_state::{FROM_ALL, ViewState};
+use crate::view_state::{FROM_ALL, Setting, ViewState};
+use crate::zone;
 
 /// A preset's name, and where its range begins.
 const PRESETS: [(&str, &str); 7] = [
@@ -84,7 +85,7 @@ pub(crate) fn RangeBar(feed: Feed, address: Address) -> impl IntoView {
                 type="button"
                 class="live"
                 aria-pressed=move || is_live().to_string()
-                title="Ask again every second"
+                title="Follow what is committed"
                 on:click=move |_| turn_live(feed, address)
             >
                 <i class="dot"></i>
@@ -108,20 +109,29 @@ fn TypedRange(feed: Feed, address: Address) -> impl IntoView {
                 .unwrap_or_default()
         };
         let view = feed.view.get_untracked();
-        let (from, to) = (text(from), text(to));
-        let live = view.live && to.trim() == "now";
-        address.go(&view.with_range(from.trim(), to.trim(), live));
+        let absolute = |text: String| zone::typed(text.trim(), view.setting(Setting::Zone));
+        let (from, to) = (absolute(text(from)), absolute(text(to)));
+        let live = view.live && to == "now";
+        address.go(&view.with_range(&from, &to, live));
     };
     let is_wrong = move || {
         feed.view
             .with(|view| view.range(feed.now.get_untracked(), None).is_err())
     };
     let hidden = move || {
-        let series = feed.view.with(|view| view.series.clone());
-        let inputs = series
-            .into_iter()
-            .map(|path| view! { <input type="hidden" name="series" value=path /> });
-        inputs.collect_view()
+        feed.view.with(|view| {
+            let series = view.series.iter().map(|path| ("series", path.as_str()));
+            series
+                .chain(view.chosen())
+                .map(|(name, value)| {
+                    view! { <input type="hidden" name=name value=value.to_owned() /> }
+                })
+                .collect_view()
+        })
+    };
+    let shown = move |end: fn(&ViewState) -> &str| {
+        feed.view
+            .with(|view| zone::shown(end(view), view.setting(Setting::Zone)))
     };
     view! {
         <form class="typed" method="get" action="/" on:submit=apply>
@@ -133,10 +143,10 @@ fn TypedRange(feed: Feed, address: Address) -> impl IntoView {
                     name="from"
                     autocomplete="off"
                     spellcheck="false"
-                    title="UTC: 2026-11-20T10:00, a date, -15m, now-1h"
+                    title="2026-11-20T10:00, a date, -15m, now-1h"
                     aria-invalid=move || is_wrong().to_string()
                     value=feed.view.get_untracked().from
-                    prop:value=move || feed.view.with(|view| view.from.clone())
+                    prop:value=move || shown(|view| &view.from)
                 />
             </label>
             <label>
@@ -146,10 +156,10 @@ fn TypedRange(feed: Feed, address: Address) -> impl IntoView {
                     name="to"
                     autocomplete="off"
                     spellcheck="false"
-                    title="UTC: 2026-11-20T10:00, a date, -15m, now"
+                    title="2026-11-20T10:00, a date, -15m, now"
                     aria-invalid=move || is_wrong().to_string()
                     value=feed.view.get_untracked().to
-                    prop:value=move || feed.view.with(|view| view.to.clone())
+                    prop:value=move || shown(|view| &view.to)
                 />
             </label>
             <button type="submit">"Apply"</button>
@@ -187,7 +197,7 @@ fn step_aside(feed: Feed, address: Address, step: Step) {
 }
 
 /// Shows an absolute range, which does not follow the clock.
-pub(super) fn show(address: Address, view: &ViewState, from: Timestamp, to: Timestamp) {
+fn show(address: Address, view: &ViewState, from: Timestamp, to: Timestamp) {
     let text = format::rfc3339_millis;
     address.go(&view.with_range(&text(from), &text(to), false));
 }

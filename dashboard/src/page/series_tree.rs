@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use leptos::either::Either;
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys::{HtmlElement, KeyboardEvent};
@@ -11,10 +12,10 @@ use sensor_model::Kind;
 use crate::address::Address;
 use crate::live::Feed;
 use crate::tree::{self, Open, Row, RowKind, Rows};
-use crate::view_state::SERIES_MAX;
+use crate::view_state::{COLOURS, SERIES_MAX};
 
 /// How many rows are shown before the reader asks for more.
-const ROWS_STEP: usize = 300;
+const ROWS_STEP: usize = 150;
 
 /// What the tree shows, and what is done with it.
 #[derive(Clone, Copy)]
@@ -74,6 +75,23 @@ pub(crate) fn SeriesTree(feed: Feed, address: Address, folded: RwSignal<bool>) -
             format!("{matching} of {total} series")
         }
     };
+    let all_found = move || {
+        feed.catalog.with(|catalog| {
+            let found = tree::found(&catalog.series, &filter.read());
+            feed.view.with(|view| view.with_series(found))
+        })
+    };
+    let add_all = move || {
+        let found = rows.with(|rows| rows.matching);
+        let many = found.min(SERIES_MAX);
+        let label = if many < found {
+            format!("Show the first {many} of {found} that match, which is the most")
+        } else {
+            format!("Show all that match ({found})")
+        };
+        (found > 0 && !filter.read().is_empty())
+            .then(|| view! { <a class="more" href=all_found().to_href()>{label}</a> })
+    };
     let is_full = move || feed.view.with(|view| view.series.len() >= SERIES_MAX);
     view! {
         <div class="finder">
@@ -83,7 +101,7 @@ pub(crate) fn SeriesTree(feed: Feed, address: Address, folded: RwSignal<bool>) -
             <input
                 id="filter"
                 type="search"
-                placeholder="Filter series"
+                placeholder="Filter: words, or plant/**/temperature"
                 autocomplete="off"
                 spellcheck="false"
                 prop:value=move || filter.get()
@@ -93,9 +111,13 @@ pub(crate) fn SeriesTree(feed: Feed, address: Address, folded: RwSignal<bool>) -
                     rows_max.set(ROWS_STEP);
                     folded.set(false);
                 }
-                on:keydown=move |event| if event.key() == "ArrowDown" {
-                    event.prevent_default();
-                    tree.focus(0);
+                on:keydown=move |event| match event.key().as_str() {
+                    "ArrowDown" => {
+                        event.prevent_default();
+                        tree.focus(0);
+                    }
+                    "Enter" if !filter.read_untracked().is_empty() => address.go(&all_found()),
+                    _ => {}
                 }
             />
             <button
@@ -112,6 +134,7 @@ pub(crate) fn SeriesTree(feed: Feed, address: Address, folded: RwSignal<bool>) -
             {count}
             {move || is_full().then(|| format!(" · {SERIES_MAX} selected, which is the most"))}
         </p>
+        {add_all}
         <div
             id="tree"
             class="tree"
@@ -169,7 +192,7 @@ fn TreeRow(tree: Tree, place: usize, row: Row, untouched: StoredValue<bool>) -> 
     let level = row.level.to_string();
     let indent = format!("level-{}", row.level.min(8));
     match row.kind {
-        RowKind::Group { open, series } => view! {
+        RowKind::Group { open, series } => Either::Left(view! {
             <button
                 type="button"
                 role="treeitem"
@@ -191,8 +214,7 @@ fn TreeRow(tree: Tree, place: usize, row: Row, untouched: StoredValue<bool>) -> 
                 <span class="label">{row.label}</span>
                 <small>{series}</small>
             </button>
-        }
-        .into_any(),
+        }),
         RowKind::Leaf(entry) => {
             let (kind, unit) = tree.feed.catalog.with_untracked(|catalog| {
                 let entry = catalog.series.get(entry);
@@ -210,12 +232,14 @@ fn TreeRow(tree: Tree, place: usize, row: Row, untouched: StoredValue<bool>) -> 
                 let place = |series: &[String]| {
                     path.with_value(|path| series.iter().position(|other| other == path))
                 };
-                tree.feed.view.with(|view| place(&view.series))
+                tree.feed
+                    .view
+                    .with(|view| place(&view.series).map(|place| place % COLOURS))
             };
             let href = move || {
                 path.with_value(|path| tree.feed.view.with(|view| view.toggled(path).to_href()))
             };
-            view! {
+            Either::Right(view! {
                 <a
                     role="treeitem"
 
@@ -233,8 +257,7 @@ fn TreeRow(tree: Tree, place: usize, row: Row, untouched: StoredValue<bool>) -> 
                     <span class="label">{row.label}</span>
                     <small>{what}</small>
                 </a>
-            }
-            .into_any()
+            })
         }
     }
 }
@@ -293,6 +316,21 @@ impl Tree {
             ("Enter" | " ", RowKind::Leaf(_)) => {
                 self.address
                     .go(&self.feed.view.get_untracked().toggled(&row.path));
+            }
+            (letter, _)
+                if letter.chars().count() == 1 && !event.ctrl_key() && !event.meta_key() =>
+            {
+                // To the next row that begins with it, around the end.
+                let after = (place + 1..=last).chain(0..place);
+                let begins = |other: &Row| {
+                    let first = other.label.chars().next();
+                    first
+                        .is_some_and(|first| first.to_lowercase().eq(letter.to_lowercase().chars()))
+                };
+                match after.into_iter().find(|at| begins(&rows.rows[*at])) {
+                    Some(at) => self.focus(at),
+                    None => return,
+                }
             }
             _ => return,
         }

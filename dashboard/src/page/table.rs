@@ -11,6 +11,7 @@ use sensor_model::Value;
 use crate::answers::RangeSeries;
 use crate::format;
 use crate::plot::{self, Drawing, Panel};
+use crate::zone;
 
 /// Most rows that one table shows; a browser is slow with more, and a person does not read them.
 const ROWS_MAX: usize = 2_000;
@@ -19,6 +20,8 @@ const ROWS_MAX: usize = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Row {
     millis: i64,
+    /// The same for people.
+    time: String,
     /// Tells rows of the same millisecond apart.
     repeat: usize,
     cells: Vec<String>,
@@ -47,10 +50,13 @@ pub(super) fn DataTable(
     };
     let tables = move || {
         let drawing = shown.get().filter(|_| is_open.get())?;
-        let series: Vec<(String, bool)> = panel.with_value(|panel| {
+        let series: Vec<(String, Option<bool>)> = panel.with_value(|panel| {
             let series = panel.series(&drawing);
             series
-                .map(|(drawn, answer)| (drawn.path.clone(), answer.is_bucketed()))
+                .map(|(drawn, answer)| {
+                    let has_band = answer.is_bucketed().then(|| !answer.min.is_empty());
+                    (drawn.path.clone(), has_band)
+                })
                 .collect()
         });
         Some(series)
@@ -70,7 +76,8 @@ pub(super) fn DataTable(
 fn SeriesTable(
     shown: Memo<Option<Arc<Drawing>>>,
     path: String,
-    is_bucketed: bool,
+    /// Whether buckets have edges too; `None` for readings.
+    is_bucketed: Option<bool>,
 ) -> impl IntoView {
     let (wanted, name) = (path.clone(), path.clone());
     let label = format!("Values of {path}");
@@ -79,15 +86,23 @@ fn SeriesTable(
         let drawn = drawing.series.iter().find(|drawn| drawn.path == wanted)?;
         Some(rows(drawn.answer.as_ref().ok()?))
     });
-    let heads: &[&str] = if is_bucketed {
-        &["From (UTC)", "Mean", "Min", "Max"]
-    } else {
-        &["Time (UTC)", "Value"]
+    let heads = move || {
+        shown.track();
+        let heads: &[&str] = match is_bucketed {
+            Some(true) => &["Mean", "Min", "Max"],
+            _ => &["Value"],
+        };
+        let time = if is_bucketed.is_some() {
+            "From"
+        } else {
+            "Time"
+        };
+        let time = format!("{time} ({})", zone::zone_name());
+        std::iter::once(time)
+            .chain(heads.iter().map(ToString::to_string))
+            .map(|head| view! { <th scope="col">{head}</th> })
+            .collect_view()
     };
-    let heads: Vec<_> = heads
-        .iter()
-        .map(|head| view! { <th scope="col">{*head}</th> })
-        .collect();
     let more = move || {
         let count = rows.with(|rows| rows.as_ref().map_or(0, Vec::len));
         (count >= ROWS_MAX).then(|| format!("The first {ROWS_MAX} rows."))
@@ -102,7 +117,7 @@ fn SeriesTable(
                 <tbody>
                     <For each=move || rows.get().unwrap_or_default() key=Clone::clone let:row>
                         <tr data-ms=row.millis>
-                            <td>{format::date_time(format::from_millis(millis(row.millis)))}</td>
+                            <td>{row.time}</td>
                             {row
                                 .cells
                                 .into_iter()
@@ -118,18 +133,18 @@ fn SeriesTable(
 }
 
 fn rows(series: &RangeSeries) -> Vec<Row> {
-    let times = if series.is_bucketed() {
-        &series.bucket_starts
-    } else {
-        &series.timestamps
-    };
+    let times = series.times();
     let digits = |value: Option<&Value>| value.map(ToString::to_string).unwrap_or_default();
     let cells = |index: usize| {
         if series.is_bucketed() {
             let mean = series.mean.get(index).copied().flatten().map(Value::F64);
             let edge =
                 |values: &[Option<Value>]| digits(values.get(index).and_then(Option::as_ref));
-            vec![digits(mean.as_ref()), edge(&series.min), edge(&series.max)]
+            let mut cells = vec![digits(mean.as_ref())];
+            if !series.min.is_empty() {
+                cells.extend([edge(&series.min), edge(&series.max)]);
+            }
+            cells
         } else {
             vec![digits(series.values.get(index))]
         }
@@ -140,6 +155,7 @@ fn rows(series: &RangeSeries) -> Vec<Row> {
         let same = rows.last().filter(|row| row.millis == millis);
         rows.push(Row {
             millis,
+            time: format::date_time(format::from_millis(*time)),
             repeat: same.map_or(0, |row| row.repeat + 1),
             cells: cells(index),
         });
@@ -169,6 +185,7 @@ pub(super) fn ChangeTable(
                 let lasted = format::span(format::age_seconds(until, change.since));
                 Row {
                     millis: format::to_millis(change.since),
+                    time: format::date_time(change.since),
                     repeat: changes_count - index,
                     cells: vec![change.value, lasted],
                 }
@@ -180,7 +197,10 @@ pub(super) fn ChangeTable(
             <table class="changes">
                 <thead>
                     <tr>
-                        <th scope="col">"Since (UTC)"</th>
+                        <th scope="col">{move || {
+                            shown.track();
+                            format!("Since ({})", zone::zone_name())
+                        }}</th>
                         <th scope="col">"Value"</th>
                         <th scope="col">"For"</th>
                     </tr>
@@ -188,7 +208,7 @@ pub(super) fn ChangeTable(
                 <tbody>
                     <For each=move || rows.get().unwrap_or_default() key=Clone::clone let:row>
                         <tr data-ms=row.millis>
-                            <td>{format::date_time(format::from_millis(millis(row.millis)))}</td>
+                            <td>{row.time}</td>
                             {row
                                 .cells
                                 .into_iter()
@@ -200,12 +220,4 @@ pub(super) fn ChangeTable(
             </table>
         </div>
     }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "ms of the years 1678 to 2262 are exact in a float"
-)]
-fn millis(millis: i64) -> f64 {
-    millis as f64
 }

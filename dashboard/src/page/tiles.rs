@@ -6,6 +6,8 @@ use super::overview::Path;
 use crate::answers::LastReading;
 use crate::format;
 use crate::live::Feed;
+use crate::view_state::COLOURS;
+use crate::zone;
 
 /// From this age on, in seconds, a value is shown as an old one.
 const OLD_SECONDS: i64 = 60;
@@ -36,9 +38,8 @@ fn Tile(feed: Feed, path: String) -> impl IntoView {
         let path = path.clone();
         move || {
             let place = |series: &[String]| series.iter().position(|selected| *selected == path);
-            feed.view
-                .with(|view| place(&view.series))
-                .unwrap_or_default()
+            let place = feed.view.with(|view| place(&view.series));
+            place.unwrap_or_default() % COLOURS
         }
     };
     let without = {
@@ -62,7 +63,8 @@ fn Tile(feed: Feed, path: String) -> impl IntoView {
     let exact_time = move || {
         latest.with(|latest| {
             let reading = latest.as_ref()?;
-            Some(format!("{} UTC", format::date_time(reading.timestamp)))
+            let time = format::date_time(reading.timestamp);
+            Some(format!("{time} {}", zone::zone_name()))
         })
     };
     let name = path.clone();

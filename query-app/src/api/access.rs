@@ -1,4 +1,5 @@
-//! Who may use a route: decided before it runs, by the token that a request presents.
+//! Who may use a route: decided before it runs, by the token that a request presents, or by what a layer
+//! before the routes says of the caller.
 //!
 //! A route gets a [`Client`] that does no more than the token allows: nodes themselves hold every
 //! question and every write against its patterns ([`Client::within`]), so no route can forget to. A
@@ -37,22 +38,85 @@ pub(crate) enum Access {
     Admin,
 }
 
+/// What whoever asks may do, as a layer before the routes has settled it ([`Admission::Callers`]).
+///
+/// [`Admission::Callers`]: crate::api::Admission::Callers
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// All that the service's own identity may.
+    Service,
+    /// What these scopes allow.
+    Within(Scopes),
+}
+
+/// Whom the routes let in.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// Whoever is there.
+    Open,
+    /// Who has a token.
+    Tokens(Arc<Guard>),
+    /// Who is a [`Caller`].
+    Callers,
+}
+
 /// The client of whoever asks, put there by [`admit`].
 #[derive(Clone)]
 pub(crate) struct Asking(pub(crate) Client);
 
-/// By what right a request is answered: a token may be revoked, or expire, while its answer goes on.
+/// For how long a [`Caller`] is one, told beside it in the request's extensions. Without it, to the end of
+/// the answer, however long that goes on.
 #[derive(Clone)]
-pub(crate) struct Permit(Option<(Arc<Guard>, HeaderMap)>);
+pub struct Tenure(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Tenure {
+    /// For as long as `holds` says so. It is asked every few seconds while an answer goes on.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+}
+
+/// By what right a request is answered, which may end while the answer goes on.
+#[derive(Clone)]
+pub(crate) enum Permit {
+    /// One that does not end.
+    Lasting,
+    /// A token's, which may be revoked, or expire.
+    Token(Arc<Guard>, HeaderMap),
+    /// A caller's.
+    Caller(Tenure),
+}
 
 impl Permit {
+    /// By what right `request` is answered that `door` has let in.
+    fn of(door: &Door, request: &Request) -> Self {
+        match door {
+            Door::Open => Self::Lasting,
+            Door::Tokens(guard) => {
+                let presented = request.headers().get(header::AUTHORIZATION).cloned();
+                let presented = presented.map(|token| (header::AUTHORIZATION, token));
+                Self::Token(Arc::clone(guard), presented.into_iter().collect())
+            }
+            Door::Callers => {
+                let tenure = request.extensions().get::<Tenure>().cloned();
+                tenure.map_or(Self::Lasting, Self::Caller)
+            }
+        }
+    }
+
     /// Whether it still holds.
     ///
     /// # Errors
     /// A [`Failure`] that says why not: `UNAUTHENTICATED`, or `OVERLOADED` where nobody can say.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
-        let Some((guard, headers)) = &self.0 else {
-            return Ok(());
+        let (guard, headers) = match self {
+            Self::Lasting => return Ok(()),
+            Self::Token(guard, headers) => (guard, headers),
+            Self::Caller(Tenure(holds)) if holds() => return Ok(()),
+            Self::Caller(_) => {
+                let ended = "the session has ended: log in again";
+                return Err(Failure::new(ErrorCode::Unauthenticated, ended));
+            }
         };
         let refused = |problem: Problem| {
             let overloaded = ErrorCode::Overloaded;
@@ -93,8 +157,9 @@ impl Access {
         };
         if !asked {
             let verb = self.as_str();
-            let detail =
-                format!("this token has no scope to {verb}: another one must be made for that");
+            let detail = format!(
+                "this needs the scope to {verb}, which the token or role does not have: ask for one that has"
+            );
             return Err(Problem::new(ErrorCode::Forbidden, detail));
         }
         Ok(Permissions {
@@ -110,20 +175,26 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let asking = match &state.guard {
-        None => Ok(state.client.clone()),
-        Some(guard) => guard
-            .holder(request.headers())
-            .await
-            .and_then(|scopes| access.within(&scopes))
-            .map(|permissions| state.client.within(permissions)),
+    let caller = match &state.door {
+        Door::Open => Ok(Caller::Service),
+        Door::Tokens(guard) => guard.holder(request.headers()).await.map(Caller::Within),
+        Door::Callers => {
+            let caller = request.extensions().get::<Caller>().cloned();
+            caller.ok_or_else(|| {
+                Problem::new(
+                    ErrorCode::Unauthenticated,
+                    "nobody is logged in: log in first",
+                )
+            })
+        }
     };
+    let asking = caller.and_then(|caller| match caller {
+        Caller::Service => Ok(state.client.clone()),
+        Caller::Within(scopes) => Ok(state.client.within(access.within(&scopes)?)),
+    });
     match asking {
         Ok(client) => {
-            let presented = request.headers().get(header::AUTHORIZATION).cloned();
-            let presented = presented.map(|token| (header::AUTHORIZATION, token));
-            let guard = state.guard.clone();
-            let permit = Permit(guard.map(|guard| (guard, presented.into_iter().collect())));
+            let permit = Permit::of(&state.door, &request);
             request.extensions_mut().insert(permit);
             request.extensions_mut().insert(Asking(client));
             next.run(request).await

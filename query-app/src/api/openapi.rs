@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse};
 use serde_json::{Map, Value, json};
 
-use crate::api::access::Access;
+use crate::api::access::{Access, Door};
 use crate::api::operation::{Answer, Fault, Operation, Parameter, faults};
 use crate::api::parameters::ARROW_STREAM;
 use crate::api::{ApiState, routes};
@@ -39,7 +39,7 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script
 
 pub(super) async fn document(State(state): State<ApiState>) -> Json<Value> {
     let operations: Vec<&Operation> = routes().iter().map(|(operation, _)| *operation).collect();
-    Json(made_of(&operations, state.guard.is_some()))
+    Json(made_of(&operations, matches!(state.door, Door::Tokens(_))))
 }
 
 pub(super) async fn page() -> impl IntoResponse {

@@ -17,6 +17,8 @@ use crate::question::{Terms, parse_count, parse_span};
 
 /// The content type of an Arrow IPC stream, as it is registered.
 pub(super) const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+/// The content type of a Parquet file, as it is registered.
+pub(super) const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// The query parameters of a request. None is unknown, none but those that may be is given twice, and
 /// an empty one counts as not given.

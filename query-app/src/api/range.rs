@@ -12,11 +12,12 @@ use tracing::warn;
 use crate::api::ApiState;
 use crate::api::access::{Access, Asking};
 use crate::api::operation::{Answer, Operation, faults};
-use crate::api::parameters::{Parameters, content_type, freshness_headers, known};
+use crate::api::parameters::{PARQUET, Parameters, content_type, freshness_headers, known};
 use crate::api::problem::Problem;
 use crate::client::answer::RangeAnswer;
 use crate::failure::{Failure, UsageError};
-use crate::format::{Format, RangeFormat, range_format};
+use crate::format::parquet::ParquetRange;
+use crate::format::{RangeFormat, range_format};
 use crate::question::{RangeQuestion, RangeTexts};
 
 /// Bytes of an answer that are made before its headers are sent. A longer answer's token is that of the
@@ -48,7 +49,7 @@ pub(super) const RANGE: Operation = Operation {
         &known::CURSOR,
         &known::MAX_ROWS,
         &known::MAX_BYTES,
-        &known::FORMAT_OR_ARROW,
+        &known::FORMAT_OR_FILE,
         &known::TIME,
         &known::CONSISTENCY,
         &known::NODE,
@@ -99,17 +100,25 @@ pub(super) async fn range(
     }
     let terms = parameters.terms(&state.terms)?;
     let style = parameters.time_style()?;
-    let format = parameters.format_or_arrow(&headers)?;
+    let form = match parameters.text("format") {
+        Some("parquet") => None,
+        _ => Some(parameters.format_or_arrow(&headers)?),
+    };
+    let content = form.map_or(PARQUET, content_type);
 
     let answer = client.range(&question, &terms).await?;
     let freshness = answer.freshness();
+    let format = match form {
+        Some(form) => range_format(form, &question, freshness, style),
+        None => ParquetRange::new(&question.rows).map(|file| Box::new(file) as _),
+    };
     let mut pieces = Pieces {
         answer,
-        format: range_format(format, &question, freshness, style).map_err(Failure::from)?,
+        format: format.map_err(Failure::from)?,
         state: PiecesState::Begin,
     };
     if question.page.rows.is_some() {
-        return whole_page(pieces, format).await;
+        return whole_page(pieces, content).await;
     }
     // Until the first bytes are on their way, a failure can still be answered properly, and the token
     // of a short answer is known.
@@ -136,12 +145,12 @@ pub(super) async fn range(
     })
     .fuse();
     let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
-    let content = [(header::CONTENT_TYPE, content_type(format))];
+    let content = [(header::CONTENT_TYPE, content)];
     Ok((content, freshness_headers(&freshness, token), body).into_response())
 }
 
 /// A page as a whole, with where it goes on in the header `tidemark-next`.
-async fn whole_page(mut pieces: Pieces, format: Format) -> Result<Response, Problem> {
+async fn whole_page(mut pieces: Pieces, content: &'static str) -> Result<Response, Problem> {
     let mut body = Vec::new();
     while let Some(piece) = pieces.next().await? {
         body.extend_from_slice(&piece);
@@ -157,7 +166,7 @@ async fn whole_page(mut pieces: Pieces, format: Format) -> Result<Response, Prob
             .expect("the digits of a cursor are legal in a header");
         headers.insert(HeaderName::from_static("tidemark-next"), value);
     }
-    let content = [(header::CONTENT_TYPE, content_type(format))];
+    let content = [(header::CONTENT_TYPE, content)];
     Ok((content, headers, body).into_response())
 }
 

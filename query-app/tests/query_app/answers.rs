@@ -134,6 +134,8 @@ pub(crate) fn status(id: u64, addresses: &[&str]) -> NodeStatus {
         disk_bytes: 3 * 1024 * 1024,
         producers: Vec::new(),
         age_ms: Some(3),
+        reads: 12,
+        certificate_expires: Some("2027-11-20T10:00:00Z".to_owned()),
         version: "0.1.0".to_owned(),
         uptime_ms: 60_000,
     }

@@ -144,6 +144,26 @@ async fn buckets_have_an_array_an_aggregate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_range_is_a_parquet_file_where_that_is_asked_for() {
+    let cluster = Cluster::new();
+    let store = cluster.store(node(plant()));
+    let app = app(&cluster, &store);
+    for rows in ["", "&every=1s&agg=count"] {
+        let uri = format!("/api/v1/range?match=plant/**&{DAY}{rows}&format=parquet");
+        let reply = get(&app, &uri).await;
+        assert_eq!(
+            reply.header("content-type").unwrap(),
+            "application/vnd.apache.parquet"
+        );
+        let file = reply.body.unwrap();
+        assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
+    }
+    get(&app, "/api/v1/last?match=plant/**&format=parquet")
+        .await
+        .problem(400, "BAD_REQUEST");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn csv_comes_by_accept_or_by_parameter() {
     let cluster = Cluster::new();
     let store = cluster.store(node(plant()));

@@ -1,15 +1,14 @@
-//! Makes the batches of a load out of its series' readings (`walk.rs`), encoded.
+//! Makes the batches of a load out of its series' readings (`load_walk`), encoded.
 //!
 //! The readings depend on the shape alone, not on how many connections share it.
 
 use bytes::Bytes;
 use column_codec::{Scratch, encode_with};
+use load_walk::{LoadShape, Walk};
 use sensor_model::{Attributes, Columns, Kind, PathError, SeriesDescription, Unit};
 use serde::{Deserialize, Serialize};
 use store_wire::batch::{BATCH_READINGS_MAX, BatchBuilder};
 
-use super::LoadShape;
-use super::walk::Walk;
 use crate::source::Nature;
 use crate::spool::writer::Submission;
 use crate::spool::{ClosedBatch, Purpose};
@@ -53,12 +52,11 @@ impl Generator {
         connection: u32,
         connections: u32,
     ) -> Result<Self, PathError> {
-        let series = u64::from(shape.devices) * u64::from(shape.metrics);
         let mut walks = Vec::new();
-        for index in
-            (0..series).filter(|index| index % u64::from(connections) == u64::from(connection))
+        for index in (0..shape.series())
+            .filter(|index| index % u64::from(connections) == u64::from(connection))
         {
-            walks.push(Walk::new(shape, index, series)?);
+            walks.push(Walk::new(shape, index)?);
         }
         let description = format!("{shape:?} {connection} {connections}");
         Ok(Self {
@@ -80,7 +78,7 @@ impl Generator {
     /// these series.
     pub(super) fn declare(&mut self, known: &[SeriesDescription]) {
         let own = self.walks.iter().map(|walk| SeriesDescription {
-            path: walk.path.clone(),
+            path: walk.path().clone(),
             kind: Kind::F64,
             unit: Unit::new("Cel").unwrap_or_default(),
             attributes: Attributes::from([("simulated".to_owned(), "true".to_owned())]),
@@ -208,7 +206,7 @@ mod tests {
             let mut readings = 0;
             for (number, chunk) in view.chunks() {
                 let columns = column_codec::parse(&chunk).unwrap().decode().unwrap();
-                let path = &generator.walks[usize::try_from(number).unwrap()].path;
+                let path = &generator.walks[usize::try_from(number).unwrap()].path();
                 let Values::F64(values) = &columns.values else {
                     panic!("not floats");
                 };

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use sensor_model::Timestamp;
 use store_wire::{
     endpoint::{CloseCode, ConnectError, Connection, Endpoint, Protocol},
     frame::{FrameReceiver, FrameSender},
@@ -117,6 +118,13 @@ impl Links {
             reason: "the node is stopping".to_owned(),
         })?;
         dial(&endpoint, address).await
+    }
+
+    /// From when on the certificate that is shown to others is not valid any more.
+    pub fn certificate_expires(&self) -> Option<Timestamp> {
+        let endpoint = self.endpoint();
+        let endpoint = endpoint.as_ref()?;
+        Some(endpoint.identity().own().not_after)
     }
 
     /// The link to `target`, if there is one.

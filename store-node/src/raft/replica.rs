@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{EntryPayload, ServerState, async_runtime::watch::WatchReceiver};
 use sensor_model::Token;
 use store_wire::message::{Load, Member};
 use tokio::{
@@ -31,7 +31,7 @@ use super::{
     reception::{self, Reception},
     space::{Room, Space},
     transfer::{FetchError, Received, Transfer},
-    types::{Address, Group, LogId},
+    types::{Address, Entry, Group, LogId},
 };
 use crate::{
     archive::Archive, command, fair_share::FairShare, segments::manifest::SegmentEntry,
@@ -211,9 +211,16 @@ impl Replica {
                 leader: self.leader(),
             });
         }
-        match (self.shared.space.room(), purpose) {
-            (Room::Plenty, _) | (Room::Low, Use::Upkeep) => Ok(()),
-            (Room::Low, Use::Readings) | (Room::Exhausted, _) => Err(ProposeError::NoSpace),
+        let space = &self.shared.space;
+        match (space.room(), purpose) {
+            // What is under way comes on top, here and on the others, whose disks are as full.
+            (Room::Plenty, Use::Readings) if !space.has_room_for(self.proposal_bytes().0) => {
+                Err(ProposeError::NoSpace)
+            }
+            (Room::Plenty, _) | (Room::Low | Room::Scarce, Use::Upkeep) => Ok(()),
+            (Room::Low | Room::Scarce, Use::Readings) | (Room::Exhausted, _) => {
+                Err(ProposeError::NoSpace)
+            }
         }
     }
 
@@ -229,9 +236,17 @@ impl Replica {
 
     /// Refuses entries from the leader when there is no place for them: the disk is full, or too much
     /// waits to be sealed.
-    pub(super) fn takes_entries(&self) -> Result<(), Refusal> {
+    pub(super) fn takes_entries(&self, entries: &[Entry]) -> Result<(), Refusal> {
         let id = self.shared.id;
-        if self.shared.space.room() == Room::Exhausted {
+        let brings_readings = |entry: &Entry| match &entry.payload {
+            EntryPayload::Normal(payload) => Use::of(&payload.0) == Use::Readings,
+            EntryPayload::Blank | EntryPayload::Membership(_) => false,
+        };
+        let full_at = match entries.iter().any(brings_readings) {
+            true => Room::Scarce,
+            false => Room::Exhausted,
+        };
+        if self.shared.space.room() >= full_at {
             Err(Refusal::NoSpace { id })
         } else if self.shared.backlog.is_refused() {
             Err(Refusal::Unsealed { id })

@@ -3,11 +3,13 @@
 //! Thresholds far above zero, in parts of the *reserve*:
 //!
 //! - below it the leader takes no more readings, but still what makes room: deletes, sealing, compaction;
-//! - below half of it the leader takes nothing, and no node takes entries from the leader;
-//! - at a quarter of it the segments that are being written are given up ([`kept_of`]).
+//! - below half of it no node takes readings from the leader either;
+//! - at a quarter of it the segments that are being written are given up ([`kept_of`]), so that what
+//!   makes room, which is small, can still be logged;
+//! - below an eighth of it nothing is taken.
 //!
-//! What is left is for votes, for what is in flight already, and for the log's bookkeeping, so that
-//! the node stays up and serves reads until somebody makes room.
+//! What is left is for votes and for the log's bookkeeping, so that the node stays up and serves reads
+//! until somebody makes room.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,13 +23,15 @@ use segment_log::Disk;
 use tracing::{error, info, warn};
 
 /// How much room there is, in the words of what may still be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Room {
     /// Everything may be written.
     Plenty,
     /// No more readings.
     Low,
-    /// Nothing at all, and no entries from the leader either.
+    /// No readings from the leader either.
+    Scarce,
+    /// Nothing at all.
     Exhausted,
 }
 
@@ -71,6 +75,7 @@ impl Space {
         match self.shared.room.load(Ordering::Relaxed) {
             0 => Room::Plenty,
             1 => Room::Low,
+            2 => Room::Scarce,
             _ => Room::Exhausted,
         }
     }
@@ -105,8 +110,10 @@ impl Space {
             }
         };
         shared.free_bytes.store(free, Ordering::Relaxed);
-        let room = if free < shared.reserve_bytes / 2 {
+        let room = if free < shared.reserve_bytes / 8 {
             Room::Exhausted
+        } else if free < shared.reserve_bytes / 2 {
+            Room::Scarce
         } else if free < shared.reserve_bytes {
             Room::Low
         } else {
@@ -122,8 +129,11 @@ impl Space {
             Room::Low => {
                 error!(%dir, free, reserve, "the disk is nearly full: new readings are refused with NO_SPACE")
             }
+            Room::Scarce => {
+                error!(%dir, free, reserve, "the disk is full: readings from the leader are refused too");
+            }
             Room::Exhausted => {
-                error!(%dir, free, reserve, "the disk is full: entries from the leader are refused too");
+                error!(%dir, free, reserve, "the disk is full to the last: nothing is taken, not even what makes room");
             }
         }
     }
@@ -158,6 +168,12 @@ mod tests {
         assert!(space.has_room_for(300) && !space.has_room_for(301));
         file.write_all_at(&[1; 400], 300).expect("it fits");
         space.note_written(400);
+        assert_eq!(space.room(), Room::Scarce);
+        file.write_all_at(&[1; 200], 700).expect("it fits");
+        space.note_written(200);
+        assert_eq!((space.room(), space.free_bytes()), (Room::Scarce, 100));
+        file.write_all_at(&[1; 1], 900).expect("it fits");
+        space.look();
         assert_eq!(space.room(), Room::Exhausted);
         disk.set_capacity(None);
         space.look();

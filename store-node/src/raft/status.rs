@@ -71,6 +71,12 @@ impl Replica {
             damaged_segments: shared.archive.ailing().iter().map(damaged).collect(),
             producers: summary.producers,
             age_ms: self.age().map(millis),
+            reads: shared.reads.asked(),
+            certificate_expires: shared
+                .network
+                .links
+                .certificate_expires()
+                .map(|end| end.to_string()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: millis(shared.started.elapsed()),
         }

@@ -5,7 +5,7 @@
 //! its mean is exact, its percentiles are read off the histogram's bounds.
 
 mod questions;
-mod service;
+pub(crate) mod service;
 mod spread;
 
 use std::path::{Path, PathBuf};

@@ -174,6 +174,12 @@ pub struct NodeStatus {
     pub producers: Vec<ProducerStatus>,
     /// Time in ms since this replica last knew that it had applied all that a leader had committed.
     pub age_ms: Option<u64>,
+    /// How many reads it was asked for since it started.
+    #[serde(default)]
+    pub reads: u64,
+    /// From when on its certificate is not valid any more, RFC 3339.
+    #[serde(default)]
+    pub certificate_expires: Option<String>,
     /// The program's version.
     pub version: String,
     /// How long it has been running, in ms.

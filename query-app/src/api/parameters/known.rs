@@ -183,6 +183,11 @@ pub(in crate::api) const FORMAT_OR_ARROW: Parameter = Parameter {
     ..FORMAT
 };
 
+pub(in crate::api) const FORMAT_OR_FILE: Parameter = Parameter {
+    schema: r#"{"type":"string","enum":["json","csv","ndjson","arrow","parquet",""]}"#,
+    ..FORMAT
+};
+
 pub(in crate::api) const TIME: Parameter = Parameter {
     name: "time",
     about: "How times are written",

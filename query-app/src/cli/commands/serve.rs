@@ -80,7 +80,7 @@ pub(crate) async fn run(command: ServeCommand, context: Context<'_>) -> Result<(
             "warning: whoever reaches {http} may do all that this identity may: use --auth tokens, or put a \
              proxy before it that asks who they are"
         )),
-        Admission::Anybody => {}
+        Admission::Anybody | Admission::Callers => {}
         Admission::TokenHolders => {
             // Said now rather than to the first who asks. A store that is not there yet may come.
             match client.may_read_tokens(&terms).await {

@@ -95,11 +95,11 @@ impl Requests {
             )) => (vote, previous, committed, entries, body),
             Some(_) => return Err(not_understood("something else among appends")),
         };
-        if !heads.is_empty() {
-            self.replica.takes_entries()?;
-        }
         let entries = message::entries(previous, &heads, body)
             .map_err(|error: BadAppend| not_understood(&error.to_string()))?;
+        if !entries.is_empty() {
+            self.replica.takes_entries(&entries)?;
+        }
         Ok(Some(AppendEntriesRequest {
             vote: vote.into(),
             prev_log_id: previous.map(LogId::from),

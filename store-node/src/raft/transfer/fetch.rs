@@ -125,7 +125,7 @@ impl Shared {
 
     async fn write(&self, part: &Part, offset: u64, piece: Bytes) -> io::Result<()> {
         // The log needs what is left of the disk more.
-        if self.space.room() == Room::Exhausted {
+        if self.space.room() >= Room::Scarce {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.space.note_written(piece.len() as u64);

@@ -179,7 +179,7 @@ impl Transfer {
         install: &Install,
         received: &Received,
     ) -> Result<StoredSnapshot, InstallError> {
-        if self.shared.space.room() == Room::Exhausted {
+        if self.shared.space.room() >= Room::Scarce {
             return Err(InstallError::NoSpace);
         }
         let leader = self.leader(group, from, &install.address);

@@ -26,7 +26,8 @@ impl Service {
     /// Starts one that is connected to the nodes: what is measured is a question, not a handshake.
     pub(crate) fn start(cluster: &LocalCluster) -> Result<Self> {
         let mut command = cluster.client("query-app", "operator", "bench")?;
-        command.args(["serve", "--http", "127.0.0.1:0"]);
+        let timeout = format!("{}s", TIMEOUT.as_secs());
+        command.args(["serve", "--http", "127.0.0.1:0", "--timeout", &timeout]);
         let mut process = load::begin(cluster, "query-app", command)?;
         let line = process.wait_line("listening http=", READY_TIMEOUT)?;
         let address = line.rsplit("http=").next().context("no address")?.trim();
@@ -34,12 +35,17 @@ impl Service {
             address: address.to_owned(),
             _process: process,
         };
-        service.client().0.page("/api/v1/cluster")?;
+        service.http().page("/api/v1/cluster")?;
         Ok(service)
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client(HttpClient::new(&self.address, TIMEOUT))
+        Client(self.http())
+    }
+
+    /// A client of any question.
+    pub(crate) fn http(&self) -> HttpClient {
+        HttpClient::new(&self.address, TIMEOUT)
     }
 }
 

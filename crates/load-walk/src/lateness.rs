@@ -7,7 +7,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::LoadShape;
+use crate::LoadShape;
 
 /// Most readings of a stretch.
 const STRETCH_MAX: u32 = 64;

@@ -11,14 +11,13 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sensor_model::{Columns, PathError, SeriesPath, Values};
 
-use super::LoadShape;
-use super::lateness::{Arrival, Lateness};
+use crate::LoadShape;
+use crate::lateness::{Arrival, Lateness};
 
 /// One series on its way.
 #[derive(Debug)]
-pub(super) struct Walk {
-    /// The series.
-    pub(super) path: SeriesPath,
+pub struct Walk {
+    path: SeriesPath,
     start_ns: i64,
     period_ns: i64,
     rng: ChaCha8Rng,
@@ -43,11 +42,12 @@ struct Held {
 }
 
 impl Walk {
-    /// Series `index` of `series`.
+    /// Series `index` of the shape's.
     ///
     /// # Errors
     /// [`PathError`] when there are so many devices that its name becomes too long.
-    pub(super) fn new(shape: &LoadShape, index: u64, series: u64) -> Result<Self, PathError> {
+    pub fn new(shape: &LoadShape, index: u64) -> Result<Self, PathError> {
+        let series = shape.series();
         let (device, metric) = (
             index / u64::from(shape.metrics) + 1,
             index % u64::from(shape.metrics) + 1,
@@ -71,18 +71,26 @@ impl Walk {
         })
     }
 
+    /// The series.
+    pub fn path(&self) -> &SeriesPath {
+        &self.path
+    }
+
     /// Whether every reading has arrived.
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.made == self.total && self.held.is_empty()
     }
 
     /// Replaces what is in `columns`, which are floats, by the next readings: `count`, or as many as
     /// are left.
+    ///
+    /// # Panics
+    /// When `columns` are not floats.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a walk stays far below 2^53 tenths"
     )]
-    pub(super) fn take(&mut self, count: u32, columns: &mut Columns) {
+    pub fn take(&mut self, count: u32, columns: &mut Columns) {
         let Values::F64(values) = &mut columns.values else {
             unreachable!("made as floats");
         };

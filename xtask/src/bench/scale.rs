@@ -61,6 +61,9 @@ enum Axis {
     Nodes,
 }
 
+/// A point, and how large it is along its axis.
+type AtSize = (u64, Point);
+
 /// What a column of a table and a panel of a plot shows.
 struct Column {
     name: &'static str,
@@ -105,8 +108,11 @@ pub(crate) fn run(arguments: &ScaleArguments) -> Result<()> {
         if arguments.only.is_some_and(|only| only != *axis) {
             continue;
         }
-        let points = axis.points(arguments, &programs, dir.path())?;
-        let table = axis.table(&points);
+        let (points, failed) = axis.points(arguments, &programs, dir.path())?;
+        let mut table = axis.table(&points);
+        if let Some(failed) = failed {
+            let _ = writeln!(table, "\n{failed}");
+        }
         println!("\n{table}");
         let Some(docs) = &docs else { continue };
         let image = format!("images/scale-{}.svg", axis.name());
@@ -171,24 +177,35 @@ impl Axis {
         }
     }
 
+    /// Measures from the smallest size on, until one fails: then why is given beside those before.
     fn points(
         self,
         arguments: &ScaleArguments,
         programs: &Programs,
         dir: &Path,
-    ) -> Result<Vec<(u64, Point)>> {
-        let point = |(size, setup): (u64, Setup)| {
+    ) -> Result<(Vec<AtSize>, Option<String>)> {
+        let mut points = Vec::new();
+        for (size, setup) in self.setups(arguments) {
             println!("{} {}: {setup:?}", grouped(size), self.title());
             let folder = dir.join("cluster");
-            let point = measure(programs, &folder, setup).with_context(|| format!("{setup:?}"))?;
+            let point = measure(programs, &folder, setup);
             std::fs::remove_dir_all(&folder).context("cannot remove what was measured")?;
-            println!("  {point:?}");
-            Ok((size, point))
-        };
-        self.setups(arguments).into_iter().map(point).collect()
+            match point {
+                Ok(point) => {
+                    println!("  {point:?}");
+                    points.push((size, point));
+                }
+                Err(error) => {
+                    println!("  failed: {error:#}");
+                    let why = format!("{error}").replace('\n', " ");
+                    return Ok((points, Some(format!("{} failed: {why}", grouped(size)))));
+                }
+            }
+        }
+        Ok((points, None))
     }
 
-    fn table(self, points: &[(u64, Point)]) -> String {
+    fn table(self, points: &[AtSize]) -> String {
         let names: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         let mut text = format!(
             "| {} | {} |\n|---|{}\n",
@@ -206,7 +223,7 @@ impl Axis {
         text
     }
 
-    fn plot(self, points: &[(u64, Point)]) -> String {
+    fn plot(self, points: &[AtSize]) -> String {
         #[expect(clippy::cast_precision_loss, reason = "for display")]
         let panel = |column: &Column| Panel {
             title: column.name,

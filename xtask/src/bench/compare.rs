@@ -14,7 +14,7 @@ pub(crate) mod peer;
 mod postgres;
 mod question;
 mod sql;
-mod table;
+pub(crate) mod table;
 mod tidemark;
 mod truth;
 pub(crate) mod usage;

@@ -14,6 +14,7 @@ use local_cluster::{Programs, workspace_root};
 
 use self::plot::{Panel, plot};
 use self::point::{Point, Setup, measure};
+use super::compare::table::three;
 use super::compare::workload::grouped;
 use super::{page, stage};
 
@@ -216,7 +217,7 @@ impl Axis {
         for (size, point) in points {
             let cells: Vec<String> = COLUMNS
                 .iter()
-                .map(|column| format!("{:.2}", (column.of)(point)))
+                .map(|column| three((column.of)(point)))
                 .collect();
             let _ = writeln!(text, "| {} | {} |", grouped(*size), cells.join(" | "));
         }

@@ -168,7 +168,7 @@ fn whole(value: f64) -> String {
 }
 
 /// Three digits that count.
-fn three(value: f64) -> String {
+pub(crate) fn three(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         10.0..100.0 => format!("{value:.1}"),

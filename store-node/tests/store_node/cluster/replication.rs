@@ -200,11 +200,15 @@ async fn a_full_disk_refuses_writes_while_reads_go_on() {
     // What makes room is taken, as long as there is some.
     let all = sensor_model::Pattern::everything();
     let delete = command::delete(&all, sensor_model::TimeRange::EVERYTHING);
-    within(replica.propose(delete.clone()))
-        .await
-        .expect("there is room for a delete");
-    disk.set_capacity(Some(disk.used_bytes() + (100 << 20)));
-    until(|| (replica.status().disk_free_bytes < 128 << 20).then_some(())).await;
+    for free in [200 << 20, 100 << 20, 33 << 20] {
+        disk.set_capacity(Some(disk.used_bytes() + free));
+        until(|| (replica.status().disk_free_bytes <= free).then_some(())).await;
+        within(replica.propose(delete.clone()))
+            .await
+            .expect("there is room for a delete");
+    }
+    disk.set_capacity(Some(disk.used_bytes() + (31 << 20)));
+    until(|| (replica.status().disk_free_bytes < 32 << 20).then_some(())).await;
     let refused = replica.propose(delete).await;
     assert_eq!(refused.err(), Some(ProposeError::NoSpace));
     disk.set_capacity(None);

@@ -17,6 +17,9 @@ use super::peer::{
 use super::question::{Asked, Devices, Question, Row};
 use super::workload::{Total, Workload};
 
+/// Looks in a row that must find nothing to flush or merge: some seconds.
+const IDLE_LOOKS: usize = 100;
+
 /// A running VictoriaMetrics.
 pub(crate) struct Victoria {
     process: Process,
@@ -48,7 +51,7 @@ impl Victoria {
         command
             .arg(format!("-storageDataPath={}", data.display()))
             .arg(format!("-httpListenAddr={address}"))
-            .arg("-retentionPeriod=100y");
+            .args(["-retentionPeriod=100y", "-search.maxQueryDuration=30m"]);
         let process = Process::start("VictoriaMetrics", command, &dir.join("victoria.log"))?;
         until("VictoriaMetrics being there", TIMEOUT, || {
             Ok(local_cluster::page(&address, "/health", TIMEOUT).ok())
@@ -86,7 +89,7 @@ impl Peer for Victoria {
         Facts {
             name: "VictoriaMetrics",
             version: self.version.clone(),
-            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings",
+            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings, and may take half an hour (maxQueryDuration)",
             acknowledgement: "in memory of one node: no log is written, and up to some seconds are lost in a crash; nothing stronger can be set",
         }
     }
@@ -112,13 +115,24 @@ impl Peer for Victoria {
         let client = self.client();
         client.page("/internal/force_flush")?;
         client.page("/internal/force_merge")?;
+        // A forced merge begins some time after it was asked for.
+        let mut idle_looks = 0;
         until("VictoriaMetrics having merged", TIMEOUT, || {
             let page = client.page("/metrics")?;
-            let active = |line: &&str| {
-                line.starts_with("vm_active_force_merges") || line.starts_with("vm_active_merges{")
+            let is_busy = |line: &&str| {
+                let names = [
+                    "vm_active_force_merges",
+                    "vm_active_merges{",
+                    "vm_pending_rows{",
+                ];
+                names.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0")
             };
-            let is_idle = page.lines().filter(active).all(|line| line.ends_with(" 0"));
-            Ok(is_idle.then_some(()))
+            idle_looks = if page.lines().any(|line| is_busy(&line)) {
+                0
+            } else {
+                idle_looks + 1
+            };
+            Ok((idle_looks >= IDLE_LOOKS).then_some(()))
         })?;
         // Beside them it keeps caches, which do not count.
         Ok(bytes_below(&self.data.join("data"))? + bytes_below(&self.data.join("indexdb"))?)

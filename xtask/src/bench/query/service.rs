@@ -9,7 +9,7 @@ use super::Question;
 use crate::bench::load;
 
 /// The longest one question may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the service may take to start.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 

@@ -37,6 +37,8 @@ async fn main() -> Result<()> {
         clock,
         certificate_expires: None,
     });
-    server::serve(listener, router, shutdown).await?;
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await?;
     Ok(())
 }

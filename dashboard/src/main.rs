@@ -11,12 +11,12 @@ mod cli {
     use anyhow::{Context, Result};
     use clap::{Parser, Subcommand};
     use dashboard::access::{Access, Origin, Users};
-    use dashboard::server::{Admission, Parts, check_address, router, serve};
+    use dashboard::server::{Admission, Parts, check_address, router};
     use dashboard::user_command::{self, UserArguments};
     use query_app::api;
     use query_app::client::Client;
     use query_app::client::targets::Targets;
-    use query_app::serve::{GOODBYE_TIMEOUT, shutdown_signal};
+    use query_app::serve::{Limits, serve, shutdown_signal};
     use store_wire::clock::SystemClock;
     use store_wire::identity::Identity;
     use tokio::net::TcpListener;
@@ -130,14 +130,8 @@ It speaks http: on an address that other machines reach put a proxy with TLS bef
             certificate_expires: Some(own.own().not_after),
         };
         println!("dashboard ready http={address}");
-        let subscribers = client.clone();
-        let shutdown = async move {
-            shutdown.await;
-            subscribers.end_tails();
-        };
-        let served = serve(listener, router(parts), shutdown).await;
-        client.tails_ended(GOODBYE_TIMEOUT).await;
-        served.context("the listener failed")
+        serve(listener, router(parts), client, Limits::default(), shutdown).await;
+        Ok(())
     }
 
     fn access(arguments: &Arguments) -> Result<Access> {

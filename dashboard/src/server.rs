@@ -2,11 +2,8 @@
 //!
 //! Every request goes through [`access`] first.
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -19,11 +16,8 @@ use leptos::reactive::owner::Owner;
 use query_app::api::Caller;
 use sensor_model::Timestamp;
 use store_wire::clock::Clock;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tracing::{info, warn};
 
 use crate::access::{self, Access};
 use crate::api::ServerContext;
@@ -33,9 +27,6 @@ use crate::document::theme;
 use crate::view_state::ViewState;
 use crate::visitor::Visitor;
 use crate::{assets, initial};
-
-/// How long requests under way may take to finish after the server was told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The page loads nothing from elsewhere, runs only its own files, and is shown in no frame.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
@@ -148,37 +139,6 @@ pub fn router(parts: Parts) -> Router {
         router = router.layer(SetResponseHeaderLayer::if_not_present(name, value));
     }
     router
-}
-
-/// Serves until `shutdown` is ready, then lets requests under way finish for a bounded time.
-///
-/// Dropping the future stops at once.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let draining = CancellationToken::new();
-    let told = draining.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        info!("stopping: requests under way may finish");
-        told.cancel();
-    });
-    let overdue = async {
-        draining.cancelled().await;
-        tokio::time::sleep(DRAIN_TIMEOUT).await;
-    };
-    tokio::select! {
-        ended = server.into_future() => ended,
-        () = overdue => {
-            warn!("requests were still under way and are broken off");
-            Ok(())
-        }
-    }
 }
 
 async fn page(

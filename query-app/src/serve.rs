@@ -50,7 +50,7 @@ impl Default for Limits {
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long subscribers may take to hear that the service stops.
-pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves `app`, whose subscribers follow the store through `client`, on `listener` until `shutdown` is
 /// ready, then tells subscribers to go on elsewhere and lets requests under way finish for a

@@ -9,7 +9,8 @@ use crate::live::Feed;
 /// How many series are offered.
 const OFFERED_MAX: usize = 12;
 
-/// An invitation to pick a series, with those that had a reading most lately.
+/// An invitation to pick a series, with those that had a reading most lately, but for what the system says of
+/// itself.
 #[component]
 pub(crate) fn Overview(feed: Feed) -> impl IntoView {
     let offers = Memo::new(move |_| {
@@ -17,7 +18,7 @@ pub(crate) fn Overview(feed: Feed) -> impl IntoView {
         let mut entries: Vec<_> = catalog
             .series
             .iter()
-            .filter(|entry| entry.count > 0)
+            .filter(|entry| entry.count > 0 && !entry.path.starts_with("_tidemark/"))
             .collect();
         // By whole minutes, so that series that are all fed keep their places.
         entries.sort_by_key(|entry| {

@@ -293,7 +293,8 @@ test("times are of the zone that the reader wants, also those that are typed", a
 
 test("aggregate and bucket are the reader's choice, and the period before is drawn beside", async () => {
   await withPage(browser, {}, async (page) => {
-    const [to, from] = [5_000, 65_000].map((ago) => new Date(Date.now() - ago).toISOString());
+    // Long enough ago that no reading of it is still on its way when the page asks.
+    const [to, from] = [20_000, 80_000].map((ago) => new Date(Date.now() - ago).toISOString());
     await open(page, query(fed.path, `from=${from}&to=${to}&live=0`));
     await drawn(page);
     const asked = page.waitForRequest((request) => /every=10s&agg=p95/.test(request.url()));

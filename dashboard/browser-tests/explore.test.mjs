@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import {
   URL_UNDER_TEST,
@@ -10,6 +9,7 @@ import {
   drawn,
   fedSeries,
   launch,
+  objections,
   open,
   picture,
   rangeAnswers,
@@ -18,7 +18,6 @@ import {
   withPage,
 } from "./support.mjs";
 
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const START = Date.parse("2026-01-01T00:00:00Z");
 const RANGE = "from=2026-01-01T00:00:00Z&to=2026-01-01T00:10:00Z&live=0";
 
@@ -429,21 +428,16 @@ for (const colorScheme of ["light", "dark"]) {
         await drawn(page);
         await page.click(".values summary");
         await page.waitForSelector(".values table tbody tr");
-        const objections = async () => {
-          await page.evaluate(AXE);
-          const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-          return violations.map(({ id, help, nodes }) => ({ id, help, where: nodes.map((node) => node.html) }));
-        };
-        assert.deepEqual(await objections(), []);
+        assert.deepEqual(await objections(page), []);
         await page.locator(".menu summary").first().click();
-        assert.deepEqual(await objections(), []);
+        assert.deepEqual(await objections(page), []);
         await page.keyboard.press("Escape");
         await picture(page, `explore ${colorScheme} ${name}`, { fullPage: true });
         const width = await page.evaluate(() => document.documentElement.scrollWidth);
         assert.ok(width <= viewport.width, `the page is ${width} px wide`);
         await page.getByRole("button", { name: "Keys" }).click();
         await page.getByRole("dialog").waitFor();
-        assert.deepEqual(await objections(), []);
+        assert.deepEqual(await objections(page), []);
         await picture(page, `keys ${colorScheme} ${name}`);
       });
     });

@@ -1,8 +1,6 @@
 // The page over a running system: what a person does with it.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import {
   URL_UNDER_TEST,
@@ -12,6 +10,7 @@ import {
   hydrated,
   inked,
   launch,
+  objections,
   open,
   picture,
   rangeAnswers,
@@ -19,8 +18,6 @@ import {
   until,
   withPage,
 } from "./support.mjs";
-
-const AXE = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 let browser;
 let fed;
@@ -465,10 +462,7 @@ for (const [name, colorScheme, address, viewport] of [
         await page.waitForSelector(".values table tbody tr");
       }
       await picture(page, `axe ${name}`);
-      await page.evaluate(AXE);
-      const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-      const found = violations.map(({ id, help, nodes }) => ({ id, help, where: nodes.map((node) => node.html) }));
-      assert.deepEqual(found, []);
+      assert.deepEqual(await objections(page), []);
     });
   });
 }

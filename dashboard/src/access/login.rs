@@ -137,11 +137,7 @@ async fn log_in(
     }
     match try_log_in(door, name, attempt.password).await {
         Ok(Some(key)) => {
-            let max_age = AGE_MAX.as_secs();
-            let key = key.to_text();
-            let cookie = format!(
-                "{COOKIE}={key}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={max_age}"
-            );
+            let cookie = cookie(&key.to_text(), AGE_MAX);
             redirect(&format!("{DONE}?next={}", escape(next)), Some(cookie))
         }
         Ok(None) => form(&headers, next, name, Some(Notice::Wrong)),
@@ -187,8 +183,13 @@ async fn log_out(State(access): State<Access>, headers: HeaderMap) -> Response {
     if let (Some(door), Some(key)) = (&access.door, session_key(&headers)) {
         door.sessions.end(&key);
     }
-    let cookie = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
-    redirect(LOGIN, Some(cookie))
+    redirect(LOGIN, Some(cookie("", Duration::ZERO)))
+}
+
+/// The cookie of a session, for a browser to keep so long.
+fn cookie(key: &str, age: Duration) -> String {
+    let age = age.as_secs();
+    format!("{COOKIE}={key}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={age}")
 }
 
 /// `next` if it is a page of ours, else the first one.

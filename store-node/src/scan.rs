@@ -32,7 +32,7 @@ use std::cmp::Ordering;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sensor_model::{
-    Bucket, Columns, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange,
+    Bucket, Columns, SeriesDescription, SeriesId, SeriesPath, Statistics, TimeRange, Timestamp,
 };
 use store_wire::message::{Order, RangeQuestion, RowsAsked};
 
@@ -111,6 +111,15 @@ pub(crate) trait Taker {
     fn readings(&mut self, columns: &Columns, from: usize, to: usize) -> Result<Flow, ScanError>;
     /// Takes readings by their statistics; `None` if they must be looked at after all.
     fn statistics(&mut self, statistics: &Statistics) -> Result<Option<Flow>, ScanError>;
+    /// Whether statistics will do for parts of a run of readings, which end where
+    /// [`Taker::part_end`] says.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+    /// Before which time the part ends whose first reading is at `first`.
+    fn part_end(&self, _first: Timestamp) -> Timestamp {
+        Timestamp::MAX
+    }
     /// Hands over what is left.
     fn finish(&mut self) -> Result<(), ScanError>;
 }

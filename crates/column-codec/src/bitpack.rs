@@ -90,13 +90,19 @@ fn pack_groups<const W: usize>(values: &[i64], base: i64, out: &mut [u8]) {
 }
 
 fn unpack_groups<const W: usize>(bytes: &[u8], base: i64, out: &mut [i64]) {
+    let word_at = |bytes: &[u8], at: usize| {
+        let word = bytes[at..].first_chunk();
+        word.map_or(0, |word| u64::from_le_bytes(*word))
+    };
     for (group, out) in out.chunks_exact_mut(GROUP).enumerate() {
         let bytes = &bytes[group * W..][..W + SLACK];
+        // Up to eight bits wide, a whole group lies in one word.
+        let first = word_at(bytes, 0);
         for (at, out) in out.iter_mut().enumerate() {
-            let (byte, shift) = (at * W / 8, at * W % 8);
-            let word = bytes[byte..]
-                .first_chunk()
-                .map_or(0, |word| u64::from_le_bytes(*word));
+            let (word, shift) = match W {
+                ..=8 => (first, at * W),
+                _ => (word_at(bytes, at * W / 8), at * W % 8),
+            };
             let low = (word >> shift) & mask(W);
             *out = base.wrapping_add(low.cast_signed());
         }

@@ -50,11 +50,19 @@ pub(crate) fn write(values: &[i64], plans: &[Plan], out: &mut Vec<u8>) {
     }
 }
 
-/// Fills `out` from blocks.
-pub(crate) fn read(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Result<(), DecodeError> {
-    let mut base = 0;
-    for block in out.chunks_mut(BLOCK) {
+/// Reads `count` values, a block at a time.
+pub(crate) fn read(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    mut take: impl FnMut(&mut [i64]),
+) -> Result<(), DecodeError> {
+    let (mut base, mut left) = (0, count);
+    let mut block = [0; BLOCK];
+    while left > 0 {
+        let block = &mut block[..left.min(BLOCK)];
         base = read_block(cursor, base, block)?;
+        take(block);
+        left -= block.len();
     }
     Ok(())
 }
@@ -168,7 +176,7 @@ fn median_of_sample(block: &[i64]) -> i64 {
 }
 
 /// Smallest and largest value, four at a time so that none waits for the one before.
-fn bounds(block: &[i64]) -> (i64, i64) {
+pub(crate) fn bounds(block: &[i64]) -> (i64, i64) {
     let (mut low, mut high) = ([i64::MAX; 4], [i64::MIN; 4]);
     let (groups, tail) = block.as_chunks::<4>();
     for group in groups {
@@ -314,8 +322,9 @@ mod tests {
     fn round_trip(values: &[i64]) -> usize {
         let bytes = encoded(values);
         let mut cursor = Cursor::new(&bytes);
-        let mut read_back = vec![0; values.len()];
-        read(&mut cursor, &mut read_back).unwrap();
+        let mut read_back = Vec::new();
+        let take = |block: &mut [i64]| read_back.extend_from_slice(block);
+        read(&mut cursor, values.len(), take).unwrap();
         assert_eq!(read_back, values);
         cursor.finish("blocks").unwrap();
         bytes.len()
@@ -348,21 +357,19 @@ mod tests {
         values[50] = 1 << 40;
         // A hand-written block of 4 values, width 0, with two patches.
         let block = |first, second| [PATCHED, 0, 2, first, 2, second, 2];
-        let mut out = [0; 4];
-        assert!(read(&mut Cursor::new(&block(1, 3)), &mut out).is_ok());
-        assert_eq!(out, [0, 1, 0, 1]);
+        let take = |block: &mut [i64]| assert_eq!(block, [0, 1, 0, 1]);
+        assert!(read(&mut Cursor::new(&block(1, 3)), 4, take).is_ok());
         for (first, second) in [(3, 1), (1, 1), (1, 4)] {
-            assert!(read(&mut Cursor::new(&block(first, second)), &mut out).is_err());
+            assert!(read(&mut Cursor::new(&block(first, second)), 4, |_| {}).is_err());
         }
         round_trip(&values);
     }
 
     #[test]
     fn an_unknown_width_and_patches_on_64_bits_are_refused() {
-        let mut out = [0; 1];
         for head in [57, 63, 65, 127, 64 | PATCHED] {
             let bytes = [head, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-            assert!(read(&mut Cursor::new(&bytes), &mut out).is_err(), "{head}");
+            assert!(read(&mut Cursor::new(&bytes), 1, |_| {}).is_err(), "{head}");
         }
     }
 

@@ -54,6 +54,26 @@ pub(crate) fn join(digits: i64, power: f64) -> f64 {
     digits as f64 / power
 }
 
+/// As [`join`] of each of `digits`, appended to `out`.
+pub(crate) fn join_all(digits: &[i64], power: f64, out: &mut Vec<f64>) {
+    let join_small = |digits: &i64| {
+        let rounded = ROUNDER.to_bits().wrapping_add(digits.cast_unsigned());
+        (f64::from_bits(rounded) - ROUNDER) / power
+    };
+    if are_small(digits) {
+        out.extend(digits.iter().map(join_small));
+    } else {
+        out.extend(digits.iter().map(|digits| join(*digits, power)));
+    }
+}
+
+/// Whether all of `digits` are at least -2^51 and less than 2^51.
+pub(crate) fn are_small(digits: &[i64]) -> bool {
+    const HALF: i64 = 1 << 51;
+    let above = |digits: &i64| digits.wrapping_add(HALF).cast_unsigned() >> 52;
+    digits.iter().fold(0, |all, digits| all | above(digits)) == 0
+}
+
 /// `value` moved up by `ulps` units in the last place.
 #[inline]
 pub(crate) const fn nudge(value: f64, ulps: i64) -> f64 {
@@ -156,6 +176,24 @@ mod tests {
         let choice = choose(&values);
         assert_eq!(choice.exponent, 1);
         assert!(choice.bits < 20, "{choice:?}");
+    }
+
+    #[test]
+    fn digits_are_joined_together_as_they_are_alone() {
+        const EDGE: i64 = 1 << 51;
+        assert!(are_small(&[-EDGE, 0, EDGE - 1]) && are_small(&[]));
+        for wide in [-EDGE - 1, EDGE, i64::MIN, i64::MAX] {
+            assert!(!are_small(&[1, wide, 2]), "{wide}");
+        }
+        for digits in [[-EDGE, -7, 0], [7, EDGE - 1, 1], [EDGE, i64::MAX, 1]] {
+            for exponent in 0..=EXPONENT_MAX {
+                let mut joined = Vec::new();
+                join_all(&digits, power(exponent), &mut joined);
+                let alone = digits.map(|digits| join(digits, power(exponent)));
+                let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&joined), bits(&alone));
+            }
+        }
     }
 
     proptest! {

@@ -175,6 +175,38 @@ pub(crate) fn read(
     Ok(())
 }
 
+/// Replaces what is in `out` by `count` values. `integers` and `distinct` are buffers, which few
+/// encodings need.
+pub(crate) fn read_into(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    (integers, distinct): (&mut Vec<i64>, &mut Vec<f64>),
+    out: &mut Vec<f64>,
+) -> Result<(), DecodeError> {
+    if let Some(power) = read_power(cursor) {
+        out.clear();
+        out.reserve(count);
+        let join = |digits: &[i64]| decimals::join_all(digits, power, out);
+        return ints::read_runs(cursor, count, join);
+    }
+    integers.resize(count, 0);
+    distinct.resize(count, 0.0);
+    out.resize(count, 0.0);
+    read(cursor, integers, distinct, out)
+}
+
+/// Reads the tag of a column of decimals that are met by their digits alone, and gives the power of ten
+/// that these are divided by; reads nothing of any other column.
+pub(crate) fn read_power(cursor: &mut Cursor<'_>) -> Option<f64> {
+    let mut ahead = *cursor;
+    let exponent = ahead.byte().ok()?;
+    if exponent > EXPONENT_MAX {
+        return None;
+    }
+    *cursor = ahead;
+    Some(decimals::power(exponent))
+}
+
 /// Reads a column in which each value stands by itself.
 fn read_each(
     cursor: &mut Cursor<'_>,
@@ -250,6 +282,11 @@ mod tests {
         let mut distinct = vec![0.0; values.len()];
         read(&mut cursor, &mut integers, &mut distinct, &mut read_back).unwrap();
         cursor.finish("floats").unwrap();
+        let mut again = Vec::new();
+        let buffers = (&mut Vec::new(), &mut Vec::new());
+        read_into(&mut Cursor::new(&bytes), values.len(), buffers, &mut again).unwrap();
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&again), bits(&read_back));
         for (at, (value, back)) in values.iter().zip(&read_back).enumerate() {
             assert_eq!(value.to_bits(), back.to_bits(), "index {at}");
         }

@@ -2,7 +2,7 @@
 //!
 //! Which one is decided by planning the last two and taking the shorter.
 
-use crate::blocks::{self, Plan};
+use crate::blocks::{self, BLOCK, Plan};
 use crate::cursor::{Cursor, put_signed};
 use crate::error::DecodeError;
 
@@ -48,22 +48,36 @@ impl Planner {
     }
 }
 
-/// Fills `out`, of at least one value, from a sequence.
-pub(crate) fn read(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Result<(), DecodeError> {
+/// Reads a sequence of `count` values, at least one, and hands them over in their order, in runs of at
+/// most a block.
+pub(crate) fn read_runs(
+    cursor: &mut Cursor<'_>,
+    count: usize,
+    mut take: impl FnMut(&[i64]),
+) -> Result<(), DecodeError> {
+    if count == 0 {
+        return Err(DecodeError::Malformed {
+            what: "a sequence has no values",
+        });
+    }
     match cursor.byte()? {
-        CONSTANT => out.fill(cursor.signed()?),
-        FRAME => blocks::read(cursor, out)?,
+        CONSTANT => {
+            let run = [cursor.signed()?; BLOCK];
+            let (whole, rest) = (count / BLOCK, count % BLOCK);
+            (0..whole).for_each(|_| take(&run));
+            take(&run[..rest]);
+        }
+        FRAME => blocks::read(cursor, count, |run| take(run))?,
         DELTA => {
-            let first = cursor.signed()?;
-            if let Some((slot, others)) = out.split_first_mut() {
-                *slot = first;
-                blocks::read(cursor, others)?;
-                let mut value = first;
-                for slot in others {
+            let mut value = cursor.signed()?;
+            take(&[value]);
+            blocks::read(cursor, count - 1, |run| {
+                for slot in &mut *run {
                     value = value.wrapping_add(*slot);
                     *slot = value;
                 }
-            }
+                take(run);
+            })?;
         }
         _ => {
             return Err(DecodeError::Malformed {
@@ -72,6 +86,26 @@ pub(crate) fn read(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Result<(), Decod
         }
     }
     Ok(())
+}
+
+/// Fills `out`, of at least one value, from a sequence.
+pub(crate) fn read(cursor: &mut Cursor<'_>, out: &mut [i64]) -> Result<(), DecodeError> {
+    let mut at = 0;
+    read_runs(cursor, out.len(), |run| {
+        out[at..at + run.len()].copy_from_slice(run);
+        at += run.len();
+    })
+}
+
+/// Reads the value of a sequence in which all are equal; reads nothing of any other.
+pub(crate) fn read_constant(cursor: &mut Cursor<'_>) -> Result<Option<i64>, DecodeError> {
+    let mut ahead = *cursor;
+    if ahead.byte()? != CONSTANT {
+        return Ok(None);
+    }
+    let value = ahead.signed()?;
+    *cursor = ahead;
+    Ok(Some(value))
 }
 
 #[cfg(test)]
@@ -103,8 +137,11 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_encoding_is_refused() {
+    fn an_unknown_encoding_and_no_values_are_refused() {
         assert!(read(&mut Cursor::new(&[3, 0]), &mut [0]).is_err());
+        for tag in [CONSTANT, FRAME, DELTA] {
+            assert!(read(&mut Cursor::new(&[tag, 0, 0, 0]), &mut []).is_err());
+        }
     }
 
     proptest! {

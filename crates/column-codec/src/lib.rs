@@ -7,7 +7,8 @@
 //! 2. The leader calls [`parse`] and [`ChunkView::verify`], once: hostile or mistaken bytes end here.
 //! 3. Every replica calls [`parse`] to index the chunk by its [`ChunkView::statistics`], which stand in
 //!    the header; no column is decoded. Long ranges are answered from them.
-//! 4. A scan calls [`ChunkView::decode_into`] for what it has to see reading by reading.
+//! 4. A scan calls [`ChunkView::decode_into`] for what it has to see reading by reading, and
+//!    [`ChunkView::parts`] where statistics of parts of a chunk will do.
 //!
 //! Readings keep the order their producer gave them. They may be out of order or repeat times;
 //! [`ChunkView::is_sorted`] tells, and of equal times the later reading in the chunk counts.
@@ -33,6 +34,7 @@ mod floats;
 mod header;
 mod ints;
 mod parse;
+mod parts;
 mod scratch;
 mod single;
 mod statistics;
@@ -46,6 +48,7 @@ pub use encoding::Encodings;
 pub use error::{DecodeError, EncodeError};
 pub use parse::parse;
 pub use scratch::Scratch;
+pub use single::parse_single;
 pub use statistics::{Extent, read_statistics};
 pub use view::ChunkView;
 

@@ -65,7 +65,11 @@ fn parse_few<'a>(
     let times_start = cursor.rest();
     let mut times = [0; FEW_MAX];
     let times = &mut times[..count];
-    times::read(&mut cursor, head.scale, start, times)?;
+    let mut read = 0;
+    times::read_runs(&mut cursor, head.scale, start, count, |run| {
+        times[read..read + run.len()].copy_from_slice(run);
+        read += run.len();
+    })?;
     let values = cursor.rest();
     let span = Span::of(times);
     if span.is_sorted != head.is_sorted {

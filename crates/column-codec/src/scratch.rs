@@ -10,6 +10,7 @@ pub struct Scratch {
     pub(crate) times: Vec<i64>,
     pub(crate) integers: Vec<i64>,
     pub(crate) lengths: Vec<i64>,
+    pub(crate) ends: Vec<usize>,
     pub(crate) distinct: Vec<f64>,
     pub(crate) floats: Vec<f64>,
     pub(crate) flags: Vec<bool>,

@@ -1,6 +1,6 @@
 //! Chunks of one reading, of which a gateway sends thousands a second: no count, no columns.
 
-use sensor_model::Kind;
+use sensor_model::{Kind, Reading, Timestamp, Value};
 
 use crate::cursor::{Cursor, put_len, put_signed};
 use crate::decimals::{self, EXPONENT_MAX};
@@ -93,9 +93,38 @@ pub(crate) fn write(time: i64, value: One<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The reading of a chunk of one, as [`parse`](crate::parse) would show it; `None` for chunks of more, of
+/// which nothing is looked at.
+///
+/// # Errors
+/// As [`parse`](crate::parse).
+pub fn parse_single(bytes: &[u8]) -> Result<Option<Reading>, DecodeError> {
+    let mut cursor = Cursor::new(bytes);
+    let head = Head::from_byte(cursor.byte()?)?;
+    if !head.is_single {
+        return Ok(None);
+    }
+    let time = head.scale.time(&mut cursor)?;
+    let value = match read_one(&mut cursor, head.kind)? {
+        One::F64(value) => Value::F64(value),
+        One::I64(value) => Value::I64(value),
+        One::Bool(value) => Value::Bool(value),
+        One::Text(text) => Value::Text(text.to_owned()),
+    };
+    cursor.finish("chunk")?;
+    Ok(Some(Reading {
+        timestamp: Timestamp::from_nanos(time),
+        value,
+    }))
+}
+
 /// Reads what follows the time.
 pub(crate) fn read<'a>(cursor: &mut Cursor<'a>, kind: Kind) -> Result<Summary<'a>, DecodeError> {
-    let one = match kind {
+    Ok(read_one(cursor, kind)?.summary())
+}
+
+fn read_one<'a>(cursor: &mut Cursor<'a>, kind: Kind) -> Result<One<'a>, DecodeError> {
+    Ok(match kind {
         Kind::F64 => One::F64(read_float(cursor)?),
         Kind::I64 => One::I64(cursor.signed()?),
         Kind::Bool => match cursor.byte()? {
@@ -107,8 +136,7 @@ pub(crate) fn read<'a>(cursor: &mut Cursor<'a>, kind: Kind) -> Result<Summary<'a
             }
         },
         Kind::Text => One::Text(read_text(cursor)?),
-    };
-    Ok(one.summary())
+    })
 }
 
 fn read_float(cursor: &mut Cursor<'_>) -> Result<f64, DecodeError> {

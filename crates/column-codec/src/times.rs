@@ -4,6 +4,7 @@
 //! constant step costs a handful of bytes however long the chunk is, and jitter costs its own bits. All
 //! arithmetic wraps, so that any 64-bit times round-trip.
 
+use crate::blocks::BLOCK;
 use crate::cursor::{Cursor, put_varint};
 use crate::error::DecodeError;
 use crate::ints::{self, Planner};
@@ -165,24 +166,59 @@ fn divide(steps: &mut [i64], divisor: u64) {
     }
 }
 
-/// Fills `times`, the first of which is known from the header.
-pub(crate) fn read(
+/// Reads `count` times, the first of which is known from the header, and hands them over in their order,
+/// in runs of at most a block.
+pub(crate) fn read_runs(
     cursor: &mut Cursor<'_>,
     scale: Scale,
     first: i64,
-    times: &mut [i64],
+    count: usize,
+    mut take: impl FnMut(&[i64]),
 ) -> Result<(), DecodeError> {
     let divisor = scale.distance(cursor)?.cast_signed();
-    let (slot, others) = times.split_first_mut().ok_or(DecodeError::Malformed {
-        what: "a time column has no time",
-    })?;
-    *slot = first;
-    ints::read(cursor, others)?;
-    let mut time = first;
-    for slot in others {
-        time = time.wrapping_add(slot.wrapping_mul(divisor));
-        *slot = time;
-    }
+    take(&[first]);
+    let (mut time, mut block) = (first, [0; BLOCK]);
+    ints::read_runs(cursor, count - 1, |steps| {
+        for (slot, step) in block.iter_mut().zip(steps) {
+            time = time.wrapping_add(step.wrapping_mul(divisor));
+            *slot = time;
+        }
+        take(&block[..steps.len()]);
+    })
+}
+
+/// Reads the one step that lies between all times; reads nothing where steps differ.
+pub(crate) fn read_step(cursor: &mut Cursor<'_>, scale: Scale) -> Result<Option<i64>, DecodeError> {
+    let mut ahead = *cursor;
+    let divisor = scale.distance(&mut ahead)?.cast_signed();
+    let Some(step) = ints::read_constant(&mut ahead)? else {
+        return Ok(None);
+    };
+    *cursor = ahead;
+    Ok(Some(step.wrapping_mul(divisor)))
+}
+
+/// Replaces what is in `times` by `count` times, the first of which is known from the header.
+pub(crate) fn read_into(
+    cursor: &mut Cursor<'_>,
+    scale: Scale,
+    first: i64,
+    count: usize,
+    times: &mut Vec<i64>,
+) -> Result<(), DecodeError> {
+    times.clear();
+    times.reserve(count);
+    let Some(step) = read_step(cursor, scale)? else {
+        return read_runs(cursor, scale, first, count, |run| {
+            times.extend_from_slice(run)
+        });
+    };
+    let mut next = first;
+    times.extend((0..count).map(|_| {
+        let time = next;
+        next = next.wrapping_add(step);
+        time
+    }));
     Ok(())
 }
 
@@ -200,10 +236,13 @@ mod tests {
         plan.write(&steps, &mut Planner::default(), &mut bytes);
         let mut cursor = Cursor::new(&bytes);
         let first = plan.scale.time(&mut cursor).unwrap();
-        let mut read_back = vec![0; times.len()];
-        read(&mut cursor, plan.scale, first, &mut read_back).unwrap();
+        let (mut again, mut runs) = (cursor, Vec::new());
+        let take = |run: &[i64]| runs.extend_from_slice(run);
+        read_runs(&mut again, plan.scale, first, times.len(), take).unwrap();
+        let mut read_back = Vec::new();
+        read_into(&mut cursor, plan.scale, first, times.len(), &mut read_back).unwrap();
         cursor.finish("times").unwrap();
-        assert_eq!(read_back, times);
+        assert_eq!((&runs[..], &read_back[..]), (times, times));
         bytes.len()
     }
 

@@ -154,17 +154,13 @@ impl ChunkView<'_> {
         let mut cursor = Cursor::new(body.values);
         match &mut columns.values {
             Values::F64(values) => {
-                values.resize(self.count, 0.0);
-                let Scratch {
-                    integers, distinct, ..
-                } = scratch;
-                integers.resize(self.count, 0);
-                distinct.resize(self.count, 0.0);
-                floats::read(&mut cursor, integers, distinct, values)?;
+                let buffers = (&mut scratch.integers, &mut scratch.distinct);
+                floats::read_into(&mut cursor, self.count, buffers, values)?;
             }
             Values::I64(values) => {
-                values.resize(self.count, 0);
-                ints::read(&mut cursor, values)?;
+                values.clear();
+                values.reserve(self.count);
+                ints::read_runs(&mut cursor, self.count, |run| values.extend_from_slice(run))?;
             }
             Values::Bool(values) => {
                 values.resize(self.count, false);
@@ -178,10 +174,14 @@ impl ChunkView<'_> {
         cursor.finish("value column")
     }
 
-    fn read_times(&self, body: &Body<'_>, times: &mut Vec<i64>) -> Result<(), DecodeError> {
-        times.resize(self.count, 0);
+    pub(crate) fn read_times(
+        &self,
+        body: &Body<'_>,
+        times: &mut Vec<i64>,
+    ) -> Result<(), DecodeError> {
         let mut cursor = Cursor::new(body.times);
-        times::read(&mut cursor, self.head.scale, self.start, times)?;
+        let (scale, start) = (self.head.scale, self.start);
+        times::read_into(&mut cursor, scale, start, self.count, times)?;
         cursor.finish("time column")
     }
 
@@ -266,10 +266,7 @@ impl ChunkView<'_> {
         } = scratch;
         Ok(match self.kind() {
             Kind::F64 => {
-                integers.resize(self.count, 0);
-                distinct.resize(self.count, 0.0);
-                floats.resize(self.count, 0.0);
-                floats::read(cursor, integers, distinct, floats)?;
+                floats::read_into(cursor, self.count, (integers, distinct), floats)?;
                 Summary::of_floats(floats, span)
             }
             Kind::I64 => {

@@ -9,6 +9,8 @@ mod generators;
 mod hostile;
 #[path = "column_codec/limits.rs"]
 mod limits;
+#[path = "column_codec/parts.rs"]
+mod parts;
 #[path = "column_codec/recordings.rs"]
 mod recordings;
 #[path = "column_codec/round_trip.rs"]

@@ -185,6 +185,14 @@ impl Taker for Buckets<'_> {
         }
     }
 
+    fn takes_parts(&self) -> bool {
+        !self.asked.needs.readings() && self.asked.filter.is_none()
+    }
+
+    fn part_end(&self, first: Timestamp) -> Timestamp {
+        self.asked.grid.bucket_of(first).to
+    }
+
     fn finish(&mut self) -> Result<(), ScanError> {
         if self.current.is_some() {
             self.finish_current(None)?;

@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use column_codec::Scratch;
-use sensor_model::{Columns, Statistics, TimeRange, Values};
+use sensor_model::{Columns, Kind, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
 use super::memory::Held;
@@ -38,6 +38,8 @@ pub(crate) struct Sweep<'a> {
     held: Held,
     limits: &'a Limits,
     scratch: Scratch,
+    /// Statistics of parts of a chunk.
+    parts: Vec<Statistics>,
     /// What the selection refers to stays.
     _hold: Arc<()>,
 }
@@ -92,6 +94,7 @@ impl<'a> Sweep<'a> {
             held: Held::of(limits.memory.clone()),
             limits,
             scratch: Scratch::new(),
+            parts: Vec::new(),
             _hold: selection.hold,
         };
         let mut commit = 0;
@@ -119,8 +122,8 @@ impl<'a> Sweep<'a> {
     /// Hands every reading in the range to `taker`, in order, until it has enough.
     pub(crate) fn run(mut self, taker: &mut dyn Taker) -> Result<(), ScanError> {
         loop {
-            if let Some((waiting, statistics)) = self.lone_statistics(taker)? {
-                match taker.statistics(&statistics)? {
+            if let Some(waiting) = self.lone(taker)? {
+                match self.without_readings(&waiting, taker)? {
                     Some(Flow::Enough) => break,
                     Some(Flow::More) => continue,
                     // Its readings are wanted after all.
@@ -178,12 +181,9 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// What comes next and its statistics, if they stand for all its readings, `taker` takes them, and
-    /// nothing else can have a reading among its. It waits no longer.
-    fn lone_statistics(
-        &mut self,
-        taker: &dyn Taker,
-    ) -> Result<Option<(Waiting, Statistics)>, ScanError> {
+    /// What comes next, if all its readings are wanted in one piece, `taker` takes statistics, and nothing
+    /// else can have a reading among its. It waits no longer.
+    fn lone(&mut self, taker: &dyn Taker) -> Result<Option<Waiting>, ScanError> {
         if !self.open.is_empty() {
             return Ok(None);
         }
@@ -209,10 +209,10 @@ impl<'a> Sweep<'a> {
                 }
                 return Ok(None);
             }
-            if self.stand_for_all(&next, taker)
-                && let Some(statistics) = self.statistics(&next.source)?
+            if self.is_whole(&next)
+                && (taker.takes_statistics(next.first, next.last) || taker.takes_parts())
             {
-                return Ok(Some((next, statistics)));
+                return Ok(Some(next));
             }
             self.waiting.push(Reverse(next));
             return Ok(None);
@@ -220,13 +220,49 @@ impl<'a> Sweep<'a> {
         Ok(None)
     }
 
-    /// Whether all readings of `waiting` are wanted, in one piece.
-    fn stand_for_all(&self, waiting: &Waiting, taker: &dyn Taker) -> bool {
-        let (first, last) = (waiting.first, waiting.last);
-        self.range.from.as_nanos() <= first
-            && last < self.range.to.as_nanos()
-            && taker.takes_statistics(first, last)
+    /// Whether all readings of `waiting` lie in the range, and none is masked.
+    fn is_whole(&self, waiting: &Waiting) -> bool {
+        self.range.from.as_nanos() <= waiting.first
+            && waiting.last < self.range.to.as_nanos()
             && !self.masks_of(waiting).any(|_| true)
+    }
+
+    /// Hands `waiting`, which stands alone, to `taker` by its statistics, or by those of its parts;
+    /// `None` if its readings must be looked at.
+    fn without_readings(
+        &mut self,
+        waiting: &Waiting,
+        taker: &mut dyn Taker,
+    ) -> Result<Option<Flow>, ScanError> {
+        self.limits.check()?;
+        if taker.takes_statistics(waiting.first, waiting.last) {
+            return match self.statistics(&waiting.source)? {
+                Some(statistics) => taker.statistics(&statistics),
+                None => Ok(None),
+            };
+        }
+        let chunk = match &waiting.source {
+            _ if self.reader.series.kind == Kind::Text => return Ok(None),
+            Source::Chunk(entry, chunk) => self.reader.chunk(entry, chunk)?,
+            Source::Piece(piece) if piece.is_sorted => self.reader.piece(piece)?,
+            Source::Piece(_) | Source::Head(_) | Source::Segment(_) => return Ok(None),
+        };
+        let view = self.reader.view(&chunk)?;
+        let mut part_end = |first| taker.part_end(first);
+        let cut = view.parts(&mut self.scratch, &mut part_end, &mut self.parts);
+        if !cut.map_err(|error| self.reader.damaged(error))? {
+            return Ok(None);
+        }
+        self.limits.note_read(view.decoded_len())?;
+        if self.order == Order::Descending {
+            self.parts.reverse();
+        }
+        for part in &self.parts {
+            if taker.statistics(part)? == Some(Flow::Enough) {
+                return Ok(Some(Flow::Enough));
+            }
+        }
+        Ok(Some(Flow::More))
     }
 
     /// The masks that may take readings of `waiting`.
@@ -238,7 +274,6 @@ impl<'a> Sweep<'a> {
     }
 
     fn statistics(&self, source: &Source) -> Result<Option<Statistics>, ScanError> {
-        self.limits.check()?;
         match source {
             Source::Chunk(_, chunk) => Ok(Some(chunk.statistics.clone())),
             Source::Piece(piece) if piece.is_sorted => {

@@ -1,16 +1,21 @@
 //! Whatever the bytes are, reading them ends in an error or in columns within bounds.
 
-use column_codec::{DecodeError, READINGS_MAX, Scratch, encode, parse};
+use column_codec::{DecodeError, READINGS_MAX, Scratch, encode, parse, parse_single};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sensor_model::value::TEXT_BYTES_MAX;
-use sensor_model::{Columns, Statistics, Values};
+use sensor_model::{Columns, Statistics, Timestamp, Values};
 
 use crate::generators;
 
 /// Reads `bytes` in every way, and checks what comes out against the bounds and the header.
 fn read_all(bytes: &[u8]) {
-    let Ok(view) = parse(bytes) else { return };
+    let single = parse_single(bytes);
+    let Ok(view) = parse(bytes) else {
+        return assert!(!matches!(single, Ok(Some(_))));
+    };
+    let only = (view.count() == 1).then(|| view.statistics().last);
+    assert_eq!(single.unwrap(), only);
     assert!((1..=READINGS_MAX).contains(&view.count()));
     let statistics = view.statistics();
     let _ = view.encodings();
@@ -18,6 +23,12 @@ fn read_all(bytes: &[u8]) {
     // Texts that repeat can be far larger than their chunk; within the bounds, but slow to try here.
     if view.decoded_len() > 16 << 20 {
         return;
+    }
+    let mut width = |first: Timestamp| Timestamp::from_nanos(first.as_nanos() | 0xfff_ffff_ffff);
+    let mut parts = Vec::new();
+    if let Ok(true) = view.parts(&mut Scratch::new(), &mut width, &mut parts) {
+        let counted: u64 = parts.iter().map(|part| part.count).sum();
+        assert_eq!(counted, statistics.count);
     }
     let decoded = view.decode();
     if verified.is_ok() {

@@ -414,13 +414,20 @@ impl State {
             let refused = |error: DecodeError| Outcome::Refused {
                 reason: format!("a chunk of series {}: {error}", series.path),
             };
+            let mismatch = |offered| Outcome::KindMismatch {
+                path: series.path.clone(),
+                existing: series.kind,
+                offered,
+            };
+            if let Some(only) = column_codec::parse_single(chunk).map_err(refused)? {
+                match only.value.kind() {
+                    kind if kind == series.kind => continue,
+                    kind => return Err(mismatch(kind)),
+                }
+            }
             let view = column_codec::parse(chunk).map_err(refused)?;
             if view.kind() != series.kind {
-                return Err(Outcome::KindMismatch {
-                    path: series.path.clone(),
-                    existing: series.kind,
-                    offered: view.kind(),
-                });
+                return Err(mismatch(view.kind()));
             }
             if view.count() < SMALL_READINGS {
                 let scratch = &mut self.workspace.buffers.scratch;
@@ -435,8 +442,15 @@ impl State {
         let Workspace { buffers, decoded } = &mut self.workspace;
         let series = usize::try_from(id).ok();
         let series = series.and_then(|at| self.readings.get_mut(at));
-        let (Some(series), Ok(view)) = (series, column_codec::parse(chunk)) else {
+        let (Some(series), Ok(only)) = (series, column_codec::parse_single(chunk)) else {
             unreachable!("the chunk has been checked and its series exists");
+        };
+        if let Some(only) = only {
+            series.add_reading(index, only, buffers);
+            return 1;
+        }
+        let Ok(view) = column_codec::parse(chunk) else {
+            unreachable!("the chunk has been checked");
         };
         if view.count() >= SMALL_READINGS {
             series.add_chunk(index, place(payload, chunk), &view, buffers);

@@ -30,6 +30,9 @@ const HEADER_LEN: u64 = RECORD_HEADER_LEN as u64;
 /// Records start at multiples of this many bytes.
 const WORD_LEN: usize = 8;
 const _: () = assert!(WORD_LEN as u64 == ALIGNMENT);
+/// Room that was never written is stepped over by so many zeros at a time.
+static ZEROS: [u8; 4096] = [0; 4096];
+const _: () = assert!(ZEROS.len().is_multiple_of(WORD_LEN));
 
 /// How a segment ends.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,6 +124,10 @@ fn examine_tail(window: &mut Window<'_>, seed: RecordSeed, bad: u64) -> io::Resu
     let mut torn_end = bad;
     let mut at = bad;
     while at < window.file_len {
+        if window.has_zeros(at)? {
+            at += ZEROS.len() as u64;
+            continue;
+        }
         let word = window.word(at)?;
         if word != [0; WORD_LEN] {
             let used = word
@@ -190,6 +197,12 @@ impl<'a> Window<'a> {
         self.buffer
             .get(from..from + len)
             .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Whether as many zeros as in [`ZEROS`] begin at `at`.
+    fn has_zeros(&mut self, at: u64) -> io::Result<bool> {
+        let is_inside = at + ZEROS.len() as u64 <= self.file_len;
+        Ok(is_inside && self.bytes(at, ZEROS.len())? == ZEROS)
     }
 
     /// The eight bytes at `at`, with zeros where the file has ended.

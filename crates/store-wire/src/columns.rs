@@ -64,25 +64,18 @@ pub fn encode_columns(columns: &Columns) -> Result<Bytes, ColumnsError> {
 /// # Panics
 /// When the bounds lie outside the columns.
 pub fn encode_rows(columns: &Columns, from: usize, to: usize) -> Result<Bytes, ColumnsError> {
-    let bytes = (from..to).map(|row| row_bytes(&columns.values, row)).sum();
+    let bytes = match &columns.values {
+        Values::F64(_) | Values::I64(_) => (to - from) * (TIME_BYTES + NUMBER_BYTES),
+        values => (from..to).map(|row| row_bytes(values, row)).sum(),
+    };
     if bytes > BODY_BYTES_MAX {
         return Err(ColumnsError::TooLong { bytes });
     }
     let mut body = Vec::with_capacity(bytes);
-    for time in &columns.times[from..to] {
-        body.extend_from_slice(&time.to_le_bytes());
-    }
+    put_words(&columns.times[from..to], i64::to_le_bytes, &mut body);
     match &columns.values {
-        Values::F64(values) => {
-            for value in &values[from..to] {
-                body.extend_from_slice(&value.to_le_bytes());
-            }
-        }
-        Values::I64(values) => {
-            for value in &values[from..to] {
-                body.extend_from_slice(&value.to_le_bytes());
-            }
-        }
+        Values::F64(values) => put_words(&values[from..to], f64::to_le_bytes, &mut body),
+        Values::I64(values) => put_words(&values[from..to], i64::to_le_bytes, &mut body),
         Values::Bool(values) => body.extend(values[from..to].iter().map(|value| u8::from(*value))),
         Values::Text(values) => {
             for value in &values[from..to] {
@@ -94,6 +87,31 @@ pub fn encode_rows(columns: &Columns, from: usize, to: usize) -> Result<Bytes, C
         }
     }
     Ok(body.into())
+}
+
+/// Appends eight bytes for each of `numbers`.
+fn put_words<T: Copy>(
+    numbers: &[T],
+    bytes_of: impl Fn(T) -> [u8; NUMBER_BYTES],
+    body: &mut Vec<u8>,
+) {
+    let start = body.len();
+    body.resize(start + numbers.len() * NUMBER_BYTES, 0);
+    let (words, _) = body[start..].as_chunks_mut();
+    for (word, number) in words.iter_mut().zip(numbers) {
+        *word = bytes_of(*number);
+    }
+}
+
+/// Takes `count` numbers of eight bytes each off the front of `body`, which has as many.
+fn take_words<T>(
+    body: &mut Bytes,
+    count: usize,
+    of_bytes: impl Fn([u8; NUMBER_BYTES]) -> T,
+) -> Vec<T> {
+    let taken = body.split_to(count * NUMBER_BYTES);
+    let (words, _) = taken.as_chunks();
+    words.iter().map(|word| of_bytes(*word)).collect()
 }
 
 /// How many rows from `from` on fit one frame; at least one where there is one.
@@ -127,12 +145,12 @@ pub fn decode_columns(kind: Kind, count: u32, mut body: Bytes) -> Result<Columns
     if bytes < bytes_min || (is_exact && bytes != bytes_min) {
         return Err(wrong_length());
     }
-    let times = (0..rows).map(|_| body.get_i64_le()).collect();
+    let times = take_words(&mut body, rows, i64::from_le_bytes);
     let bad_value = |row| ColumnsError::BadValue { row, kind };
     let values = match kind {
-        Kind::I64 => Values::I64((0..rows).map(|_| body.get_i64_le()).collect()),
+        Kind::I64 => Values::I64(take_words(&mut body, rows, i64::from_le_bytes)),
         Kind::F64 => {
-            let values: Vec<f64> = (0..rows).map(|_| body.get_f64_le()).collect();
+            let values = take_words(&mut body, rows, f64::from_le_bytes);
             if let Some(row) = values.iter().position(|value| !value.is_finite()) {
                 return Err(bad_value(row));
             }

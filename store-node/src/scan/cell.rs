@@ -60,6 +60,7 @@ pub(crate) struct Cell {
     quantiles: Option<Quantiles>,
     growth: Option<Growth>,
     level: Option<Level>,
+    needs_pairs: bool,
 }
 
 /// A bucket of one series, or of several, when all of its readings were taken.
@@ -106,6 +107,7 @@ impl Cell {
             quantiles: needs.quantiles.then(Quantiles::new),
             growth: needs.growth.then(|| Growth::new(order)),
             level: needs.level.then(|| Level::new(order)),
+            needs_pairs: needs.before,
         }
     }
 
@@ -134,7 +136,7 @@ impl Cell {
             first, last, count, ..
         } = &self.statistics;
         let earliest = before.unwrap_or(first);
-        let has_pair = before.is_some() || *count > 1;
+        let has_pair = self.needs_pairs && (before.is_some() || *count > 1);
         let change = has_pair.then(|| {
             let growth = self.growth.as_ref();
             let increase = growth.map_or(Sum::None, |growth| growth.since(before, first));

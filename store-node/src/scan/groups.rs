@@ -96,18 +96,17 @@ impl Gatherer for Member<'_, '_> {
             limits,
             ..
         } = &mut *self.groups;
-        let group = match groups.entry(self.key.clone()) {
-            Entry::Occupied(group) => group.into_mut(),
-            Entry::Vacant(place) => {
-                let texts = self.key.iter().flatten().map(String::len);
-                *bytes += size_of::<Group>() + CELL_BYTES + texts.sum::<usize>();
-                place.insert(Group::default())
-            }
-        };
         if !self.is_counted {
             self.is_counted = true;
+            let group = groups.entry(self.key.clone()).or_insert_with(|| {
+                let texts = self.key.iter().flatten().map(String::len);
+                *bytes += size_of::<Group>() + CELL_BYTES + texts.sum::<usize>();
+                Group::default()
+            });
             group.series += 1;
         }
+        let group = groups.get_mut(&self.key);
+        let group = group.expect("it was made with the series' first bucket");
         match group.cells.entry(start) {
             Entry::Vacant(place) => {
                 *bytes += CELL_BYTES + gathered.bytes();

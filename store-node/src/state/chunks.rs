@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use column_codec::{Scratch, encode_with};
-use sensor_model::{Columns, Kind, TimeRange, Values};
+use sensor_model::{Columns, Kind, Reading, TimeRange, Value, Values};
 
 use super::order::{is_strictly_ascending, sort_keeping_later};
 use super::pieces::{Piece, Place, Span};
@@ -109,6 +109,25 @@ impl Unsealed {
         // What the head holds was committed before; it may stay open unless a timestamp can repeat.
         self.part(piece.span(), buffers);
         self.push(piece);
+    }
+
+    /// Adds one reading of entry `order`, which is of its kind, to the head.
+    pub(super) fn add_reading(&mut self, order: u64, reading: Reading, buffers: &mut Buffers) {
+        let head = &mut self.head;
+        let time = reading.timestamp.as_nanos();
+        head.span.widen(Span {
+            first: time,
+            last: time,
+        });
+        head.order = order;
+        if let Value::Text(text) = &reading.value {
+            head.text_bytes += text.len();
+        }
+        let pushed = head.columns.push(reading.timestamp, reading.value);
+        pushed.expect("the reading is of the series' kind");
+        if head.is_full() {
+            self.close_head(buffers);
+        }
     }
 
     /// Adds a few readings of entry `order`, in their order, to the head. They are of its kind, and

@@ -87,6 +87,20 @@ impl SeriesReadings {
         self.unsealed.add_chunk(piece, buffers);
     }
 
+    /// Adds one reading of entry `order` to the head. It is of the series' kind.
+    pub fn add_reading(&mut self, order: u64, reading: Reading, buffers: &mut Buffers) {
+        let time = reading.timestamp.as_nanos();
+        let span = Span {
+            first: time,
+            last: time,
+        };
+        self.note(span, 1);
+        if self.is_latest(time) {
+            self.set_last(Some(reading.clone()));
+        }
+        self.unsealed.add_reading(order, reading, buffers);
+    }
+
     /// Adds a few readings of entry `order`, in their order, to the head. They are of the series' kind.
     pub fn add_readings(&mut self, order: u64, readings: &Columns, buffers: &mut Buffers) {
         let mut span = Span::EMPTY;

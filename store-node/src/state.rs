@@ -5,9 +5,10 @@
 //! of many readings: a reference to its place in the log stands for it ([`chunks`]).
 //!
 //! [`registry`] names the series, [`producers`] knows which batches have been applied, [`nodes`] which
-//! node ids were ever used. What is sealed, and what is on its way there, is in `sealing.rs`. What is
+//! node ids were ever used, [`boards`] keeps what people compose. What is sealed, and what is on its way there, is in `sealing.rs`. What is
 //! asked of the state is answered in [`crate::scan`].
 
+pub mod boards;
 pub mod chunks;
 pub mod generation;
 pub mod nodes;
@@ -32,6 +33,7 @@ use store_wire::message::ProducerStatus;
 use crate::command::{Append, Command};
 use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};
 
+use boards::Boards;
 use chunks::{Buffers, SMALL_READINGS};
 use generation::{Generation, Job};
 use nodes::Nodes;
@@ -56,6 +58,7 @@ pub struct State {
     registry: Registry,
     producers: Producers,
     nodes: Nodes,
+    boards: Boards,
     readings: Vec<SeriesReadings>,
     total: u64,
     /// By order.
@@ -170,6 +173,15 @@ pub enum Outcome {
         /// Why not.
         refusal: SeriesRefusal,
     },
+    /// The board is as was asked.
+    BoardSet,
+    /// The board has another revision than was expected: nothing was changed.
+    BoardConflict {
+        /// Its revision; 0 if it does not exist.
+        revision: u64,
+    },
+    /// There is no room for one more board: nothing was changed.
+    TooManyBoards,
     /// The command is not one that a correct leader proposes: nothing was changed.
     Refused {
         /// What is wrong with it.
@@ -306,6 +318,15 @@ impl State {
                     Err(refusal) => Outcome::NotDescribed { refusal },
                 }
             }
+            Ok(Command::SetBoard {
+                name,
+                expected,
+                text,
+            }) => {
+                // So that a log of nothing but boards is sealed, and purged, as well.
+                self.fresh.bytes += payload.len() as u64;
+                self.boards.set(index, name, expected, text)
+            }
             Ok(Command::ClaimNode { id, incarnation }) => {
                 if self.nodes.claim(id, incarnation) {
                     Outcome::NodeClaimed
@@ -342,6 +363,11 @@ impl State {
     /// Every node id ever used.
     pub const fn nodes(&self) -> &Nodes {
         &self.nodes
+    }
+
+    /// The boards by name.
+    pub const fn boards(&self) -> &Boards {
+        &self.boards
     }
 
     /// The series by id and path.
@@ -457,6 +483,7 @@ impl PartialEq for State {
         self.registry == other.registry
             && self.producers == other.producers
             && self.nodes == other.nodes
+            && self.boards == other.boards
             && self.readings == other.readings
             && self.total == other.total
             && self.tombstones == other.tombstones

@@ -210,9 +210,12 @@ fn tile_of(row: &Row) -> Result<Tile, (usize, String)> {
         // Half of the world writes decimals with a comma.
         let plain = text.replace(',', ".").replace('\u{2212}', "-");
         let parsed = given(&plain).map(|plain| plain.parse::<f64>());
-        parsed
-            .transpose()
-            .map_err(|_| (field, format!("{text:?} is not a number")))
+        parsed.transpose().map_err(|_| {
+            (
+                field,
+                format!("{}: {text:?} is not a number", FIELDS[field]),
+            )
+        })
     };
     Ok(Tile {
         pattern: Pattern::new(pattern).map_err(|error| (0, error.to_string()))?,

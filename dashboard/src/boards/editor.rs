@@ -194,7 +194,7 @@ fn row(place: usize, draft: &Draft, note: &Note, catalog: &Catalog) -> impl Into
             row == place && std::mem::discriminant(&on) == std::mem::discriminant(&act)
         })
     };
-    let begins = focused(Act::Add) || focused(Act::Remove(0));
+    let begins = focused(Act::Add) || focused(Act::Remove(0)) || wrong_in(0).is_some();
     let number = place + 1;
     let text = |field: usize| typed[field].clone();
     view! {
@@ -217,23 +217,23 @@ fn row(place: usize, draft: &Draft, note: &Note, catalog: &Catalog) -> impl Into
                 </label>
                 <label class="wide-field">
                     "Label"
-                    <input name=FIELDS[1] value=text(1) maxlength="120" aria-invalid=wrong_in(1) />
+                    <input name=FIELDS[1] value=text(1) maxlength="120" aria-invalid=wrong_in(1) autofocus=wrong_in(1).is_some() />
                 </label>
                 <label>
                     "Unit"
-                    <input name=FIELDS[2] value=text(2) aria-invalid=wrong_in(2) />
+                    <input name=FIELDS[2] value=text(2) aria-invalid=wrong_in(2) autofocus=wrong_in(2).is_some() />
                 </label>
                 <label>
                     "Low"
-                    <input name=FIELDS[3] value=text(3) inputmode="decimal" aria-invalid=wrong_in(3) />
+                    <input name=FIELDS[3] value=text(3) inputmode="decimal" aria-invalid=wrong_in(3) autofocus=wrong_in(3).is_some() />
                 </label>
                 <label>
                     "High"
-                    <input name=FIELDS[4] value=text(4) inputmode="decimal" aria-invalid=wrong_in(4) />
+                    <input name=FIELDS[4] value=text(4) inputmode="decimal" aria-invalid=wrong_in(4) autofocus=wrong_in(4).is_some() />
                 </label>
                 <label>
                     "Trend"
-                    <select name=FIELDS[5] aria-invalid=wrong_in(5)>{lengths(&typed[5])}</select>
+                    <select name=FIELDS[5] aria-invalid=wrong_in(5) autofocus=wrong_in(5).is_some()>{lengths(&typed[5])}</select>
                 </label>
                 <div class="row-tools">
                     <button

@@ -13,6 +13,8 @@ pub(super) const WIDTH: f64 = 240.0;
 pub(super) const HEIGHT: f64 = 44.0;
 /// What is left free above and below.
 const MARGIN: f64 = 3.0;
+/// The drawing covers at least this part of the value, so that a little noise does not look like much.
+const SPAN_MIN: f64 = 0.02;
 /// A limit is drawn if it lies no further from what was read than this part of its span.
 const LIMIT_REACH: f64 = 0.5;
 
@@ -39,7 +41,7 @@ pub(super) fn draw(trend: &Trend, tile: &Tile) -> Option<Sparkline> {
         .iter()
         .map(|point| point.max)
         .reduce(f64::max)?;
-    let reach = (greatest - least).max(greatest.abs().max(1e-9) * 0.02) * LIMIT_REACH;
+    let reach = (greatest - least).max(greatest.abs() * SPAN_MIN) * LIMIT_REACH;
     let near = |limit: &f64| (least - reach..=greatest + reach).contains(limit);
     let limits: Vec<f64> = [tile.low, tile.high]
         .into_iter()
@@ -48,13 +50,15 @@ pub(super) fn draw(trend: &Trend, tile: &Tile) -> Option<Sparkline> {
         .collect();
     let bottom = limits.iter().copied().fold(least, f64::min);
     let top = limits.iter().copied().fold(greatest, f64::max);
+    let middle = f64::midpoint(bottom, top);
+    let span = (top - bottom).max(middle.abs() * SPAN_MIN);
     let y = |value: f64| {
-        if top > bottom {
-            let share = (value - bottom) / (top - bottom);
-            HEIGHT - MARGIN - share * (HEIGHT - 2.0 * MARGIN)
+        let share = if span > 0.0 {
+            (value - middle) / span
         } else {
-            HEIGHT / 2.0
-        }
+            0.0
+        };
+        HEIGHT / 2.0 - share * (HEIGHT - 2.0 * MARGIN)
     };
     let x = |point: &Point| {
         let middle = point.start + trend.width / 2.0;
@@ -141,6 +145,12 @@ mod tests {
         let trend = trend(&[(0.0, 10.0, 15.0, 20.0)]);
         let drawn = draw(&trend, &tile(Some(-100.0), Some(24.0))).unwrap();
         assert_eq!(drawn.limits, "M0.0 3.0L240.0 3.0");
+        let noise = draw(
+            &self::trend(&[(0.0, 99.9, 100.0, 100.1)]),
+            &tile(None, None),
+        )
+        .unwrap();
+        assert_eq!(noise.band, "M1.0 20.1L1.0 23.9Z");
         let flat = draw(&self::trend(&[(0.0, 5.0, 5.0, 5.0)]), &tile(None, None)).unwrap();
         assert_eq!(flat.line, "M1.0 22.0h0");
         assert_eq!(draw(&self::trend(&[]), &tile(None, None)), None);

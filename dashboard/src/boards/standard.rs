@@ -19,8 +19,8 @@ const TILES: usize = 24;
 /// Series that were silent for longer before the newest reading of all are left out.
 const SILENT: Duration = Duration::from_secs(86_400);
 
-/// The board for these series: of each device one after the other, those with numbers first, and
-/// nothing of what the system says of itself.
+/// The board for these series: of each branch of the tree one after the other, there of each device, what
+/// is measured before what is counted or told; and nothing of what the system says of itself.
 pub(super) fn board(catalog: &Catalog) -> Kept {
     let entries = catalog
         .series
@@ -28,21 +28,23 @@ pub(super) fn board(catalog: &Catalog) -> Kept {
         .filter(|entry| entry.count > 0 && !entry.path.starts_with("_tidemark/"));
     let newest = entries.clone().filter_map(|entry| entry.last).max();
     let since = newest.map(|newest| newest.saturating_sub(SILENT));
-    let mut devices: BTreeMap<&str, Vec<&CatalogEntry>> = BTreeMap::new();
+    let mut branches: BTreeMap<&str, BTreeMap<&str, Vec<&CatalogEntry>>> = BTreeMap::new();
     for entry in entries.filter(|entry| entry.last >= since) {
         let (device, _) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        let (branch, _) = entry.path.split_once('/').unwrap_or(("", &entry.path));
+        let devices = branches.entry(branch).or_default();
         devices.entry(device).or_default().push(entry);
     }
-    let mut devices: Vec<Vec<&CatalogEntry>> = devices.into_values().collect();
-    for device in &mut devices {
-        device.sort_by_key(|entry| (!is_number(entry.kind), entry.path.as_str()));
-    }
-    let depth = devices.iter().map(Vec::len).max().unwrap_or_default();
-    let in_turn = (0..depth).flat_map(|turn| devices.iter().filter_map(move |of| of.get(turn)));
-    let mut chosen: Vec<&str> = in_turn
-        .take(TILES)
-        .map(|entry| entry.path.as_str())
-        .collect();
+    let branches = branches.into_values().map(|devices| {
+        let devices = devices.into_values().map(|mut device| {
+            device.sort_by_key(|entry| (rank(entry.kind), entry.path.as_str()));
+            device
+        });
+        in_turn(devices.collect())
+    });
+    let mut chosen = in_turn(branches.collect());
+    chosen.truncate(TILES);
+    let mut chosen: Vec<&str> = chosen.iter().map(|entry| entry.path.as_str()).collect();
     chosen.sort_unstable();
     let patterns = chosen
         .into_iter()
@@ -57,8 +59,21 @@ pub(super) fn board(catalog: &Catalog) -> Kept {
     }
 }
 
-const fn is_number(kind: Kind) -> bool {
-    matches!(kind, Kind::F64 | Kind::I64)
+/// The first of each, then the second of each, and so on.
+fn in_turn<T: Copy>(lists: Vec<Vec<T>>) -> Vec<T> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
+    let turns = (0..longest).flat_map(|turn| lists.iter().filter_map(move |list| list.get(turn)));
+    turns.copied().collect()
+}
+
+/// What is measured is looked at before what is counted, and that before states.
+const fn rank(kind: Kind) -> u8 {
+    match kind {
+        Kind::F64 => 0,
+        Kind::I64 => 1,
+        Kind::Bool => 2,
+        Kind::Text => 3,
+    }
 }
 
 #[cfg(test)]
@@ -86,23 +101,31 @@ mod tests {
     }
 
     #[test]
-    fn every_device_has_a_tile_before_one_has_many() {
+    fn every_branch_and_device_has_a_tile_before_one_has_many() {
         let day = 86_400;
         let mut series = vec![
             entry("_tidemark/agents/a/b/dropped", Kind::I64, 9 * day),
+            entry("hall/one/parts", Kind::I64, 9 * day),
             entry("hall/one/state", Kind::Text, 9 * day),
-            entry("hall/one/temperature", Kind::F64, 9 * day),
+            entry("lab/oven/temperature", Kind::F64, 9 * day),
             entry("old/a", Kind::F64, 8 * day - 1),
         ];
         series.extend((0..40).map(|n| entry(&format!("hall/many/m{n:02}"), Kind::F64, 9 * day)));
         let paths = paths(series);
         assert_eq!(paths.len(), TILES);
-        assert!(paths.contains(&"hall/one/state".to_owned()), "{paths:?}");
-        assert!(paths.contains(&"hall/many/m21".to_owned()), "{paths:?}");
-        assert!(!paths.contains(&"hall/many/m22".to_owned()), "{paths:?}");
+        // One of the lab, both of one device, and the rest of the other.
+        for there in [
+            "lab/oven/temperature",
+            "hall/one/parts",
+            "hall/one/state",
+            "hall/many/m20",
+        ] {
+            assert!(paths.iter().any(|path| path == there), "{there}: {paths:?}");
+        }
         assert!(
-            !paths.iter().any(|path| path.starts_with("old")),
-            "{paths:?}"
+            !paths
+                .iter()
+                .any(|path| path.starts_with("old") || path == "hall/many/m21")
         );
         assert!(paths.is_sorted());
     }

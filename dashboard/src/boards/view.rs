@@ -195,11 +195,14 @@ fn missing(shown: &Shown) -> impl IntoView + use<> {
         Some(problem) => problem.message().to_owned(),
         None => "No series with a reading matches.".to_owned(),
     };
-    let label = shown.tile.label.clone().unwrap_or_else(|| pattern.clone());
+    let (label, below) = match &shown.tile.label {
+        Some(label) => (label.clone(), pattern),
+        None => (pattern, String::new()),
+    };
     view! {
         <li class="tile" data-state="missing">
             <h3 class="tile-name">{label}</h3>
-            <p class="tile-path">{pattern}</p>
+            <p class="tile-path">{below}</p>
             <p class="tile-state">{reason}</p>
         </li>
     }
@@ -239,7 +242,7 @@ fn tile(card: &Card, tile: &Tile, now: Timestamp) -> impl IntoView + use<> {
     let exact = format!("{} UTC", format::date_time(reading.timestamp));
     let is_text = matches!(reading.value, sensor_model::Value::Text(_));
     view! {
-        <li class="tile" class:old=is_old data-state=attribute(state) data-path=path.clone()>
+        <li class="tile" class:old=is_old data-state=attribute(state, standing) data-path=path.clone()>
             <h3 class="tile-name">
                 <a href=explore>{name}</a>
             </h3>
@@ -257,12 +260,13 @@ fn tile(card: &Card, tile: &Tile, now: Timestamp) -> impl IntoView + use<> {
     }
 }
 
-const fn attribute(state: State) -> &'static str {
-    match state {
-        State::Out(Standing::Low) => "low",
-        State::Out(_) => "high",
-        State::Old => "old",
-        State::Well => "well",
+const fn attribute(state: State, standing: Standing) -> &'static str {
+    match (state, standing) {
+        (State::Out(Standing::Low), _) => "low",
+        (State::Out(_), _) => "high",
+        (State::Old, _) => "old",
+        (State::Well, Standing::Free) => "free",
+        (State::Well, _) => "well",
     }
 }
 
@@ -306,10 +310,6 @@ fn drawing(trend: &Trend, tile: &Tile, unit: &str, length: &str) -> impl IntoVie
         let nothing = format!("No readings in the last {length}.");
         return Either::Left(view! { <p class="tile-path spark">{nothing}</p> });
     };
-    let of = |value: f64| {
-        let (number, unit) = format::scaled(value, unit);
-        format!("{number} {unit}").trim_end().to_owned()
-    };
     let least = trend
         .points
         .iter()
@@ -320,7 +320,15 @@ fn drawing(trend: &Trend, tile: &Tile, unit: &str, length: &str) -> impl IntoVie
         .iter()
         .map(|point| point.max)
         .fold(f64::NEG_INFINITY, f64::max);
-    let said = format!("Last {length}: {} to {}", of(least), of(greatest));
+    let (low, low_unit) = format::scaled(least, unit);
+    let (high, high_unit) = format::scaled(greatest, unit);
+    // The unit once, where both have the same.
+    let said = match (low == high, low_unit == high_unit) {
+        (true, true) => format!("Last {length}: {high} {high_unit}"),
+        (false, true) => format!("Last {length}: {low} to {high} {high_unit}"),
+        (_, false) => format!("Last {length}: {low} {low_unit} to {high} {high_unit}"),
+    };
+    let said = said.trim_end().to_owned();
     Either::Right(view! {
         <svg
             class="spark"

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use query_app::board::{Standing, Tile};
-use sensor_model::{Kind, Timestamp};
+use sensor_model::{Kind, Timestamp, Token};
 use tokio::time::Instant;
 
 use super::kept::{Boards, Kept};
@@ -44,6 +44,7 @@ pub(super) struct Looks {
 type Slot = tokio::sync::Mutex<Option<Seen>>;
 
 /// What is remembered of a board.
+#[derive(Clone)]
 struct Seen {
     picture: Arc<Picture>,
     at: Instant,
@@ -148,22 +149,23 @@ impl Looks {
         {
             return Ok(Arc::clone(&seen.picture));
         }
-        let at = Instant::now();
-        let before = seen.take();
+        // It stays in its place until there is more, whoever gives up meanwhile.
+        let before = seen.clone();
         let (kept, standard_at) = match self.board(name, since, before.as_ref()).await {
             Ok(found) => found,
-            Err(problem) if problem.code == "NOT_FOUND" || before.is_none() => {
-                return Err(problem);
-            }
             Err(problem) => {
-                // What was seen stays, and is said to be from then.
-                let Some(mut last) = before else {
+                if problem.code == "NOT_FOUND" {
+                    *seen = None;
                     return Err(problem);
-                };
+                }
+                // Only who asked for no more than what there is gets what was seen last.
+                let mut last = before
+                    .filter(|_| since.is_none())
+                    .ok_or_else(|| problem.clone())?;
                 let mut picture = Picture::clone(&last.picture);
                 picture.problem = Some(problem);
                 last.picture = Arc::new(picture);
-                last.at = at;
+                last.at = Instant::now();
                 let picture = Arc::clone(&last.picture);
                 *seen = Some(last);
                 return Ok(picture);
@@ -179,7 +181,7 @@ impl Looks {
         });
         *seen = Some(Seen {
             picture: Arc::clone(&picture),
-            at,
+            at: Instant::now(),
             standard_at,
             trends,
         });
@@ -204,7 +206,7 @@ impl Looks {
     ) -> Result<(Kept, Option<Instant>), Problem> {
         let boards = Boards::new(self.context.clone());
         let known = before.map(|before| before.picture.kept.token.as_str());
-        let known = since.or_else(|| known.filter(|token| !token.is_empty()));
+        let known = newest(since, known.filter(|token| !token.is_empty()));
         let read = match boards.read(name, known).await {
             // Only replicas that are behind are left: better an older board than none.
             Err(problem) if problem.code == "STALE" && since.is_none() => {
@@ -308,5 +310,31 @@ impl Looks {
             (key, Trend::of(series, length, now))
         });
         trends.collect()
+    }
+}
+
+/// The later of two tokens. What is no token is left to the API to refuse.
+fn newest<'a>(since: Option<&'a str>, known: Option<&'a str>) -> Option<&'a str> {
+    let place = |token: &str| token.parse::<Token>().ok();
+    match (since, known) {
+        (Some(since), Some(known)) if place(since).is_some() && place(since) < place(known) => {
+            Some(known)
+        }
+        (since, known) => since.or(known),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_is_never_asked_for_in_an_older_form() {
+        assert_eq!(newest(None, None), None);
+        assert_eq!(newest(Some("0-7"), None), Some("0-7"));
+        assert_eq!(newest(None, Some("0-7")), Some("0-7"));
+        assert_eq!(newest(Some("0-7"), Some("0-12")), Some("0-12"));
+        assert_eq!(newest(Some("0-12"), Some("0-7")), Some("0-12"));
+        assert_eq!(newest(Some("x"), Some("0-7")), Some("x"));
     }
 }

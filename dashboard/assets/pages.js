@@ -89,3 +89,27 @@ async function keepFresh() {
 if (region) {
   keepFresh();
 }
+
+// What must not be older than a change of one's own has been shown: the address to share is without.
+const address = new URL(location.href);
+if (address.searchParams.has("since")) {
+  address.searchParams.delete("since");
+  history.replaceState(history.state, "", address);
+}
+
+// Who has typed and not saved is asked before the page goes.
+const draft = document.querySelector("form[data-draft]");
+if (draft) {
+  let isUnsaved = document.querySelector("[role=alert], [autofocus]") !== null;
+  draft.addEventListener("input", () => {
+    isUnsaved = true;
+  });
+  draft.addEventListener("submit", () => {
+    isUnsaved = false;
+  });
+  addEventListener("beforeunload", (event) => {
+    if (isUnsaved) {
+      event.preventDefault();
+    }
+  });
+}

@@ -49,8 +49,9 @@ const silence = document.getElementById("silence");
 
 async function refresh() {
   const response = await fetch(region.dataset.refresh, { signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (response.status === 401) {
-    // The session has ended: the server says where to log in, and leads back here.
+  if ([401, 403, 404].includes(response.status)) {
+    // The session has ended: the server says where to log in, and leads back here. Or what was shown is
+    // gone, or not for this reader any more: the server says that.
     location.reload();
     return;
   }

@@ -142,7 +142,7 @@ impl Asker {
         let (title, status) = match problem.code.as_str() {
             "NOT_FOUND" => ("There is no such board", StatusCode::NOT_FOUND),
             "FORBIDDEN" => ("Not for this role", StatusCode::FORBIDDEN),
-            "BAD_REQUEST" => ("There is no such board", StatusCode::NOT_FOUND),
+            "BAD_REQUEST" => ("That makes no sense", StatusCode::BAD_REQUEST),
             _ => (
                 "The board cannot be shown now",
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -321,7 +321,13 @@ async fn change(
     match asker.boards.write(&name, draft.revision, &board).await {
         Ok(token) => see(&format!("{HERE}/{name}?since={token}")),
         Err(problem) if problem.code == kept::CONFLICT => {
-            let theirs = asker.boards.newest(&name).await.ok();
+            let theirs = match asker.boards.newest(&name).await {
+                Ok(kept) => Some(kept),
+                Err(gone) if gone.code == "NOT_FOUND" => None,
+                Err(problem) => {
+                    return edited(&asker, &name, draft, editor::Note::Refused(problem)).await;
+                }
+            };
             // Saving once more is then a decision: it replaces what is shown as theirs.
             draft.revision = theirs.as_ref().map_or(0, |kept| kept.revision);
             edited(&asker, &name, draft, editor::Note::Conflict(theirs)).await

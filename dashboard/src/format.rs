@@ -28,6 +28,7 @@ pub fn unit_label(unit: &str) -> &str {
         other => other
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'))
+            .filter(|rest| !rest.contains(['{', '}']))
             .unwrap_or(other),
     }
 }

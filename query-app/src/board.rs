@@ -75,6 +75,7 @@ pub enum Standing {
 
 /// What a store keeps of a board as its content.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Content {
     tiles: Vec<Tile>,
 }
@@ -116,11 +117,14 @@ impl Board {
         Ok(())
     }
 
-    /// The board that a store keeps as `title` and `content`.
+    /// The board that a store keeps as `title` and `content`, if it follows the rules: it may have been
+    /// written by others.
     pub(crate) fn from_content(title: String, content: &[u8]) -> Result<Self, String> {
         let Content { tiles } =
             serde_json::from_slice(content).map_err(|error| error.to_string())?;
-        Ok(Self { title, tiles })
+        let board = Self { title, tiles };
+        board.check().map_err(|error| error.to_string())?;
+        Ok(board)
     }
 
     /// The content that a store keeps.

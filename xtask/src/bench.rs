@@ -6,6 +6,7 @@ mod disk;
 mod failover;
 mod history;
 mod ingest;
+pub(crate) mod instructions;
 mod load;
 mod nodes;
 mod overload;
@@ -49,6 +50,9 @@ pub(crate) enum Bench {
     Compare(compare::CompareArguments),
     /// How ingest, questions, memory and starts grow with series, history, producers and nodes.
     Scale(scale::ScaleArguments),
+    /// How many instructions the hot paths take, beside their budgets, which `cargo xtask test` holds
+    /// them to.
+    Instructions(instructions::InstructionsArguments),
 }
 
 /// Runs one measurement.
@@ -64,6 +68,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Overload(arguments) => overload::run(arguments),
         Bench::Compare(arguments) => compare::run(arguments),
         Bench::Scale(arguments) => scale::run(arguments),
+        Bench::Instructions(arguments) => instructions::run(arguments),
     }
 }
 

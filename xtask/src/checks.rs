@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use local_cluster::{Programs, workspace_root};
 
+use crate::bench::instructions::InstructionsArguments;
 use crate::system::{Plant, System, SystemOptions};
-use crate::{browser, host};
+use crate::{bench, browser, host};
 
 /// Runs everything that continuous integration runs.
 #[derive(Debug, Args)]
@@ -59,6 +60,7 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         "programs and tests",
         cargo().args(["test", "--workspace", "--no-run"]),
     )?;
+    instructions()?;
     if !arguments.skip_browser {
         browser_tests(workspace_root())?;
     }
@@ -67,6 +69,13 @@ pub(crate) fn run(arguments: &TestArguments) -> Result<()> {
         "tests",
         cargo().args(["test", "--workspace", "--no-fail-fast"]),
     )
+}
+
+/// Holds the hot paths to their budgets of instructions.
+fn instructions() -> Result<()> {
+    timed("instructions of the hot paths", || {
+        bench::instructions::run(&InstructionsArguments::default())
+    })
 }
 
 /// Runs the page's tests in chromium, over a whole system of their own on free ports.
@@ -89,7 +98,7 @@ fn browser_tests(root: &Path) -> Result<()> {
         }),
         login: false,
     };
-    let system = System::start(&programs, dir.path(), &options)?;
+    let mut system = System::start(&programs, dir.path(), &options)?;
     let mut tests = Command::new("npm");
     tests
         .arg("test")
@@ -98,6 +107,8 @@ fn browser_tests(root: &Path) -> Result<()> {
         .env("DASHBOARD_PROGRAM", programs.path("dashboard"))
         .env("DEMO_JSON", dir.path().join("demo.json"));
     step("browser tests", &mut tests)?;
+    // One node was killed on purpose.
+    system.check()?;
     system.stop()
 }
 
@@ -108,16 +119,24 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs one step, with its name before and its time after.
+/// Runs one step.
 fn step(name: &str, command: &mut Command) -> Result<()> {
+    timed(name, || {
+        let status = command
+            .status()
+            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        if !status.success() {
+            bail!("{name} failed");
+        }
+        Ok(())
+    })
+}
+
+/// Does one step, with its name before and its time after.
+fn timed(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("\n== {name}");
     let start = Instant::now();
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let outcome = work();
     println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
-    if !status.success() {
-        bail!("{name} failed");
-    }
-    Ok(())
+    outcome
 }

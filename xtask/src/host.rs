@@ -50,6 +50,15 @@ pub(crate) fn install_ip() {
     }
 }
 
+/// Makes sure that valgrind is installed, which counts instructions.
+pub(crate) fn install_valgrind() -> Result<()> {
+    let is_there = || Command::new("valgrind").arg("--version").output().is_ok();
+    if is_there() || install_package("valgrind") {
+        return Ok(());
+    }
+    bail!("valgrind is missing: run `apt-get install valgrind`")
+}
+
 /// Installs a Debian package, if this machine lets us.
 fn install_package(name: &str) -> bool {
     println!("installing {name}");

@@ -28,6 +28,6 @@ pub use faults::Faults;
 pub use http::{HttpClient, json, page, post, text};
 pub use identities::Identities;
 pub use process::{Process, Signal};
-pub use programs::{Profile, Programs, cargo, workspace_root};
+pub use programs::{Profile, Programs, cargo, example, workspace_root};
 pub use small_disk::SmallDisk;
 pub use wait::{Deadline, until};

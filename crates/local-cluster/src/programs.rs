@@ -45,6 +45,27 @@ pub fn cargo() -> Command {
     command
 }
 
+/// Compiles the example `name` of `package` and says where it is. In the everyday profile
+/// `cargo xtask test` has compiled it already.
+///
+/// # Errors
+/// When cargo cannot be run or the build fails; cargo has said why.
+pub fn example(package: &str, name: &str, profile: Profile) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--example", name]);
+    match profile {
+        // With the features that everything else is compiled with, which are those of the whole.
+        Profile::Debug => command.arg("--workspace"),
+        Profile::Release => command.args(["--release", "-p", package]),
+    };
+    let status = command.status().context("cannot run cargo")?;
+    if !status.success() {
+        bail!("building {name} failed");
+    }
+    let examples = target_dir().join(profile.folder()).join("examples");
+    Ok(examples.join(name))
+}
+
 impl Programs {
     /// Compiles `packages` and says where they are.
     ///

@@ -128,7 +128,7 @@ impl Draft {
                 self.rows.swap(row, row + 1);
                 row + 1
             }
-            Act::Remove(row) if row <= last => {
+            Act::Remove(row) if row < self.rows.len() => {
                 self.rows.remove(row);
                 row.min(last.saturating_sub(1))
             }

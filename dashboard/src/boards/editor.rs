@@ -8,7 +8,7 @@ use query_app::board::{TILES_MAX, Tile};
 use sensor_model::{Pattern, SeriesPath};
 
 use super::draft::{Act, Draft, FIELDS, Focus, Row};
-use super::kept::Kept;
+use super::kept::{CONFLICT, Kept};
 use super::{HERE, view};
 use crate::answers::{Catalog, Problem};
 
@@ -47,6 +47,7 @@ impl Note {
             Self::Conflict(_) => StatusCode::PRECONDITION_FAILED,
             Self::Refused(problem) => match problem.code.as_str() {
                 "BAD_REQUEST" => StatusCode::BAD_REQUEST,
+                CONFLICT => StatusCode::PRECONDITION_FAILED,
                 "TOO_LARGE" => StatusCode::PAYLOAD_TOO_LARGE,
                 "FORBIDDEN" => StatusCode::FORBIDDEN,
                 _ => StatusCode::SERVICE_UNAVAILABLE,

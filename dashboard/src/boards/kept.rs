@@ -128,10 +128,12 @@ impl Boards {
             revision,
             token,
         } = api::get(&self.context, address).await?;
+        // What the replica has beside it need not be waited for again.
+        let shard = token.split('-').next().unwrap_or_default();
         Ok(Kept {
             board: Board { title, tiles },
             revision,
-            token,
+            token: format!("{shard}-{revision}"),
         })
     }
 }
@@ -142,7 +144,10 @@ fn place(name: &str) -> String {
 
 fn fresh(address: &str, since: Option<&str>) -> String {
     match since {
-        Some(token) => format!("{address}?consistency=at-least%3D{}", escape(token)),
+        Some(token) => {
+            let token = escape(token);
+            format!("{address}?consistency=at-least%3D{token}&timeout=2s")
+        }
         None => address.to_owned(),
     }
 }

@@ -1,17 +1,19 @@
 //! What boards show, looked at once for all who look.
 //!
 //! Nothing is asked unless somebody looks, and then at most every [`FRESH`] for one board, however many
-//! look. Trends are asked for again when a bucket of theirs may have changed. A board is never shown in
+//! look, and the less often the longer it takes. Trends are asked for again when a bucket of theirs may
+//! have changed. A board is never shown in
 //! an older form than before; if the store cannot be asked, what was seen last is shown, and said to be.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
 use query_app::board::{Standing, Tile};
-use sensor_model::{Kind, Timestamp, Token};
+use sensor_model::{BoardName, Kind, Timestamp};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::kept::{Boards, Kept};
@@ -21,15 +23,17 @@ use crate::answers::{LastAnswer, LastReading, Problem, RangeAnswer};
 use crate::api::{self, ServerContext, last_address};
 use crate::format;
 
-/// How long a picture is taken for true.
-const FRESH: Duration = Duration::from_millis(900);
+/// The bounds of how long a picture is taken for true: within them, [`REST`] times as long as it took.
+const FRESH: (Duration, Duration) = (Duration::from_millis(900), Duration::from_secs(30));
+/// A board costs the store a fifth of the time at most.
+const REST: u32 = 4;
 /// How long the board that is made of the tree is.
 const STANDARD_FRESH: Duration = Duration::from_secs(30);
 /// The bounds of how long a trend is: within them, half a bucket.
 const TREND_FRESH: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// Most series that one tile shows.
 const SERIES_MAX: usize = 48;
-/// How many questions are under way at a time.
+/// How many questions are under way at a time, for all boards together.
 const ASKED_AT_ONCE: usize = 8;
 /// Most boards that are remembered.
 const LOOKS_MAX: usize = 512;
@@ -37,7 +41,8 @@ const LOOKS_MAX: usize = 512;
 /// Looks when somebody asks.
 pub(super) struct Looks {
     context: ServerContext,
-    slots: Mutex<HashMap<String, Arc<Slot>>>,
+    slots: Mutex<HashMap<BoardName, Arc<Slot>>>,
+    turns: Semaphore,
 }
 
 /// One board; held by whoever looks at it.
@@ -47,7 +52,8 @@ type Slot = tokio::sync::Mutex<Option<Seen>>;
 #[derive(Clone)]
 struct Seen {
     picture: Arc<Picture>,
-    at: Instant,
+    /// When it is looked at again.
+    again: Instant,
     /// When the tree was looked at, for what is made of it.
     standard_at: Option<Instant>,
     trends: Trends,
@@ -75,7 +81,7 @@ pub(super) struct Shown {
     pub(super) cards: Vec<Card>,
     /// How many more series match.
     pub(super) more: usize,
-    /// Why it shows nothing.
+    /// Why it shows nothing, or what was there before.
     pub(super) problem: Option<Problem>,
 }
 
@@ -114,10 +120,11 @@ impl Card {
         number.map_or(Standing::Free, |number| tile.standing(number))
     }
 
-    /// Whether it was silent for longer than it usually is.
+    /// Whether it was silent for longer than it usually is, as far as its trend tells.
     pub(super) fn is_old(&self, now: Timestamp) -> bool {
         let age = format::age_seconds(now, self.reading.timestamp);
-        age >= Trend::old_seconds(self.trend.as_deref())
+        let trend = self.trend.as_deref();
+        trend.is_some_and(|trend| age >= trend.old_seconds())
     }
 }
 
@@ -126,13 +133,14 @@ impl Looks {
         Self {
             context,
             slots: Mutex::default(),
+            turns: Semaphore::new(ASKED_AT_ONCE),
         }
     }
 
     /// What the board `name` shows, as of `since` or later.
     ///
     /// # Cancel safety
-    /// Safe: the next who looks asks anew.
+    /// Safe: what was seen before stays, and the next who looks asks anew.
     ///
     /// # Errors
     /// There is no such board, or nobody can say.
@@ -141,75 +149,114 @@ impl Looks {
         name: &str,
         since: Option<&str>,
     ) -> Result<Arc<Picture>, Problem> {
-        let slot = self.slot(name);
+        let name =
+            BoardName::new(name).map_err(|error| Problem::new("NOT_FOUND", error.to_string()))?;
+        // Asked before anybody has to wait for it: it may be a position that never comes.
+        let changed = match since {
+            Some(since) => self.changed(&name, since).await?,
+            None => None,
+        };
+        let slot = self.slot(&name);
         let mut seen = slot.lock().await;
         if let Some(seen) = &*seen
-            && seen.at.elapsed() < FRESH
-            && since.is_none()
+            && Instant::now() < seen.again
+            && changed
+                .as_ref()
+                .is_none_or(|kept| kept.revision <= seen.picture.kept.revision)
         {
             return Ok(Arc::clone(&seen.picture));
         }
-        // It stays in its place until there is more, whoever gives up meanwhile.
-        let before = seen.clone();
-        let (kept, standard_at) = match self.board(name, since, before.as_ref()).await {
-            Ok(found) => found,
+        let begun = Instant::now();
+        let now = match self.seen(&name, changed, seen.as_ref()).await {
+            Ok(now) => now,
             Err(problem) => {
-                if problem.code == "NOT_FOUND" {
-                    *seen = None;
-                    return Err(problem);
-                }
-                // Only who asked for no more than what there is gets what was seen last.
-                let mut last = before
-                    .filter(|_| since.is_none())
-                    .ok_or_else(|| problem.clone())?;
-                let mut picture = Picture::clone(&last.picture);
-                picture.problem = Some(problem);
-                last.picture = Arc::new(picture);
-                last.at = Instant::now();
-                let picture = Arc::clone(&last.picture);
-                *seen = Some(last);
-                return Ok(picture);
+                let mut last = match seen.clone() {
+                    Some(last) if problem.code != "NOT_FOUND" => last,
+                    _ => {
+                        self.slots().remove(&name);
+                        return Err(problem);
+                    }
+                };
+                // What was seen stays, and is said to be from then.
+                Arc::make_mut(&mut last.picture).problem = Some(problem);
+                last
             }
         };
-        let mut trends = before.map(|before| before.trends).unwrap_or_default();
-        let tiles = self.tiles(&kept, &mut trends).await;
-        let picture = Arc::new(Picture {
-            kept,
-            tiles,
-            now: self.context.clock.now(),
-            problem: None,
-        });
-        *seen = Some(Seen {
-            picture: Arc::clone(&picture),
-            at: Instant::now(),
-            standard_at,
-            trends,
-        });
+        let (least, most) = FRESH;
+        let again = Instant::now() + (begun.elapsed() * REST).clamp(least, most);
+        let picture = Arc::clone(&now.picture);
+        *seen = Some(Seen { again, ..now });
         Ok(picture)
     }
 
-    fn slot(&self, name: &str) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= LOOKS_MAX && !slots.contains_key(name) {
-            // Whoever looks at one of them now goes on with their own.
-            slots.clear();
+    /// The board as it is kept at `since` or later; `None` for one that is made of the tree.
+    async fn changed(&self, name: &BoardName, since: &str) -> Result<Option<Kept>, Problem> {
+        let boards = Boards::new(self.context.clone());
+        match boards.read(name.as_str(), Some(since)).await {
+            Ok(kept) => Ok(Some(kept)),
+            Err(problem) if problem.code == "NOT_FOUND" && name.as_str() == standard::NAME => {
+                Ok(None)
+            }
+            Err(problem) => Err(problem),
         }
-        Arc::clone(slots.entry(name.to_owned()).or_default())
+    }
+
+    /// Looks; `kept` is the board, if it was read already.
+    async fn seen(
+        &self,
+        name: &BoardName,
+        kept: Option<Kept>,
+        before: Option<&Seen>,
+    ) -> Result<Seen, Problem> {
+        let (kept, standard_at) = match kept {
+            Some(kept) => (kept, None),
+            None => self.board(name.as_str(), before).await?,
+        };
+        let mut trends = before.map_or_else(Trends::new, |before| before.trends.clone());
+        let picture = before.map(|before| &*before.picture);
+        let tiles = self.tiles(&kept, picture, &mut trends).await;
+        let now = self.context.clock.now();
+        Ok(Seen {
+            picture: Arc::new(Picture {
+                kept,
+                tiles,
+                now,
+                problem: None,
+            }),
+            again: Instant::now(),
+            standard_at,
+            trends,
+        })
+    }
+
+    fn slots(&self) -> MutexGuard<'_, HashMap<BoardName, Arc<Slot>>> {
+        // Every change of it is one call, so it is whole even after a panic elsewhere.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, name: &BoardName) -> Arc<Slot> {
+        let mut slots = self.slots();
+        if slots.len() >= LOOKS_MAX && !slots.contains_key(name) {
+            // But for those that somebody looks at now.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(slots.entry(name.clone()).or_default())
     }
 
     /// The board, and when the tree was looked at for it.
     async fn board(
         &self,
         name: &str,
-        since: Option<&str>,
         before: Option<&Seen>,
     ) -> Result<(Kept, Option<Instant>), Problem> {
         let boards = Boards::new(self.context.clone());
         let known = before.map(|before| before.picture.kept.token.as_str());
-        let known = newest(since, known.filter(|token| !token.is_empty()));
+        let known = known.filter(|token| !token.is_empty());
         let read = match boards.read(name, known).await {
             // Only replicas that are behind are left: better an older board than none.
-            Err(problem) if problem.code == "STALE" && since.is_none() => {
+            Err(problem)
+                if known.is_some() && matches!(problem.code.as_str(), "STALE" | "TIMEOUT") =>
+            {
                 boards.read(name, None).await
             }
             read => read,
@@ -230,9 +277,14 @@ impl Looks {
         }
     }
 
-    async fn tiles(&self, kept: &Kept, trends: &mut Trends) -> Vec<Shown> {
+    async fn tiles(
+        &self,
+        kept: &Kept,
+        before: Option<&Picture>,
+        trends: &mut Trends,
+    ) -> Vec<Shown> {
         let tiles = kept.board.tiles.iter().cloned();
-        let shown = stream::iter(tiles).map(|tile| self.readings(tile));
+        let shown = stream::iter(tiles).map(|tile| self.readings(tile, before));
         let mut shown: Vec<Shown> = shown.buffered(ASKED_AT_ONCE).collect().await;
         let now = Instant::now();
         let mut wanted: BTreeMap<Duration, Vec<String>> = BTreeMap::new();
@@ -275,12 +327,25 @@ impl Looks {
         shown
     }
 
-    /// The latest readings of a tile.
-    async fn readings(&self, tile: Tile) -> Shown {
+    /// The latest readings of a tile; if they cannot be had now, those of `before`.
+    async fn readings(&self, tile: Tile, before: Option<&Picture>) -> Shown {
+        let turn = self.turns.acquire().await;
         let asked = api::get(&self.context, &last_address(tile.pattern.as_str())).await;
+        drop(turn);
         let (readings, problem) = match asked {
             Ok(LastAnswer { readings }) => (readings, None),
-            Err(problem) => (Vec::new(), Some(problem)),
+            Err(problem) => {
+                let tiles = before.map_or(&[][..], |before| &before.tiles);
+                let same = tiles.iter().find(|shown| shown.tile == tile);
+                if let Some(same) = same.filter(|_| problem.code != "NOT_FOUND") {
+                    let problem = Some(problem);
+                    return Shown {
+                        problem,
+                        ..same.clone()
+                    };
+                }
+                (Vec::new(), Some(problem))
+            }
         };
         let more = readings.len().saturating_sub(SERIES_MAX);
         let cards = readings.into_iter().take(SERIES_MAX);
@@ -302,7 +367,9 @@ impl Looks {
         length: Duration,
         paths: Vec<String>,
     ) -> Vec<((String, Duration), Trend)> {
+        let turn = self.turns.acquire().await;
         let asked = api::get(&self.context, &trend::address(&paths, length)).await;
+        drop(turn);
         let now = format::millis_of(self.context.clock.now());
         let series = asked.map_or_else(|_| Vec::new(), |answer: RangeAnswer| answer.series);
         let trends = series.iter().map(|series| {
@@ -310,31 +377,5 @@ impl Looks {
             (key, Trend::of(series, length, now))
         });
         trends.collect()
-    }
-}
-
-/// The later of two tokens. What is no token is left to the API to refuse.
-fn newest<'a>(since: Option<&'a str>, known: Option<&'a str>) -> Option<&'a str> {
-    let place = |token: &str| token.parse::<Token>().ok();
-    match (since, known) {
-        (Some(since), Some(known)) if place(since).is_some() && place(since) < place(known) => {
-            Some(known)
-        }
-        (since, known) => since.or(known),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_board_is_never_asked_for_in_an_older_form() {
-        assert_eq!(newest(None, None), None);
-        assert_eq!(newest(Some("0-7"), None), Some("0-7"));
-        assert_eq!(newest(None, Some("0-7")), Some("0-7"));
-        assert_eq!(newest(Some("0-7"), Some("0-12")), Some("0-12"));
-        assert_eq!(newest(Some("0-12"), Some("0-7")), Some("0-12"));
-        assert_eq!(newest(Some("x"), Some("0-7")), Some("x"));
     }
 }

@@ -12,7 +12,7 @@ use crate::view_state::escape;
 const BUCKETS: u32 = 60;
 /// How many series are asked for at a time: few enough for a URL.
 pub(super) const ASKED_MAX: usize = 16;
-/// A series that is usually fed more often than this is old from here on, whatever it does.
+/// Nothing is old before.
 const OLD_SECONDS_MIN: i64 = 60;
 
 /// The course of one series.
@@ -76,27 +76,24 @@ impl Trend {
         }
     }
 
-    /// From which age on, in seconds, a value is old: three times what usually lies between readings.
-    pub(super) fn old_seconds(trend: Option<&Self>) -> i64 {
-        let Some(trend) = trend else {
-            return OLD_SECONDS_MIN;
-        };
-        let mut gaps: Vec<f64> = trend
+    /// From which age on, in seconds, a value is old: three times what usually lies between readings, as
+    /// far as the buckets tell, or all of the trend if there were not two of them.
+    pub(super) fn old_seconds(&self) -> i64 {
+        let mut gaps: Vec<f64> = self
             .points
             .windows(2)
             .map(|pair| pair[1].start - pair[0].start)
             .collect();
         gaps.sort_by(f64::total_cmp);
-        // Buckets side by side tell no more than that it is fed within their width.
-        let usual = gaps
+        let old = gaps
             .get(gaps.len() / 2)
-            .filter(|gap| **gap > trend.width * 1.5);
+            .map_or(self.length, |gap| gap * 3.0);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "a trend is a month at most"
         )]
-        let usual = usual.map_or(0, |gap| (gap * 3.0 / 1_000.0) as i64);
-        usual.max(OLD_SECONDS_MIN)
+        let seconds = (old / 1_000.0) as i64;
+        seconds.max(OLD_SECONDS_MIN)
     }
 }
 
@@ -121,10 +118,16 @@ mod tests {
 
     #[test]
     fn what_is_old_depends_on_how_often_a_series_is_fed() {
-        assert_eq!(Trend::old_seconds(None), 60);
-        assert_eq!(Trend::old_seconds(Some(&trend(&[]))), 60);
-        assert_eq!(Trend::old_seconds(Some(&trend(&[1.0, 2.0, 3.0, 9.0]))), 60);
-        assert_eq!(Trend::old_seconds(Some(&trend(&[0.0, 10.0, 20.0]))), 1_800);
+        let old = |starts: &[f64]| trend(starts).old_seconds();
+        assert_eq!((old(&[]), old(&[4.0])), (3_600, 3_600));
+        // Buckets side by side: it is fed within their width.
+        assert_eq!(old(&[1.0, 2.0, 3.0, 9.0]), 180);
+        assert_eq!(old(&[0.0, 10.0, 20.0]), 1_800);
+        let quick = Trend {
+            width: 1_000.0,
+            ..trend(&[0.0, 0.1, 0.2])
+        };
+        assert_eq!(quick.old_seconds(), 60);
     }
 
     #[test]

@@ -180,10 +180,17 @@ fn tiles(shown: &Shown, now: Timestamp) -> impl IntoView + use<> {
         );
         view! { <li class="tile rest">{text}</li> }
     });
+    let before = shown.problem.as_ref().filter(|_| !shown.cards.is_empty());
+    let before = before.map(|problem| {
+        let pattern = shown.tile.pattern.as_str();
+        let text = format!("{pattern} is from before: {}", problem.message());
+        view! { <li class="tile rest">{text}</li> }
+    });
     view! {
         {missing}
         {cards}
         {more}
+        {before}
     }
 }
 
@@ -284,11 +291,7 @@ fn limits(standing: Standing, tile: &Tile, unit: &str) -> impl IntoView + use<> 
             let range = match (tile.low, tile.high) {
                 (Some(_), None) => format!("at least {}", text(tile.low)),
                 (None, Some(_)) => format!("at most {}", text(tile.high)),
-                _ => format!(
-                    "{} to {}",
-                    format::figure(tile.low.unwrap_or_default()),
-                    text(tile.high)
-                ),
+                _ => format!("{} to {}", text(tile.low), text(tile.high)),
             };
             ("M3 8.5l3.5 3.5L13 4.5", range)
         }

@@ -130,12 +130,19 @@ async fn a_board_is_composed_shown_with_its_limits_and_removed() {
     );
 
     let (status, _, html) = post(&router, "/boards/hall-1/remove", &[("revision", "1")]).await;
-    assert_eq!(status, 503, "{html}");
+    assert_eq!(status, 412, "{html}");
     let (status, location, _) = post(&router, "/boards/hall-1/remove", &[("revision", "2")]).await;
     assert_eq!(status, 303);
     assert!(location.starts_with("/boards?since="), "{location}");
-    let (status, _, html) = get(router, "/boards/hall-1?since=0-9", "").await;
+    let gone = location.replace("/boards", "/boards/hall-1");
+    let (status, _, html) = get(router.clone(), &gone, "").await;
     assert_eq!(status, StatusCode::NOT_FOUND, "{html}");
+    // A position that nobody has yet: who asks is told, and nobody else.
+    let ahead = "/boards/hall-1-2?since=0-99";
+    let (status, _, html) = get(router.clone(), ahead, "").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{html}");
+    let others = page(&router, "/boards/hall-1-2").await;
+    assert!(!others.contains("What is shown is from"), "{others}");
 }
 
 #[tokio::test]
@@ -215,6 +222,8 @@ async fn buttons_and_mistakes_keep_what_was_typed() {
     );
     let (_, _, html) = post(&router, edit, &rows("add")).await;
     assert!(html.contains("Tile 3"), "{html}");
+    let (status, ..) = post(&router, edit, &[("title", "x"), ("do", "remove-0")]).await;
+    assert_eq!(status, 200);
     let (status, _, html) = post(&router, edit, &rows("save")).await;
     assert_eq!(status, 400);
     for part in [
@@ -285,13 +294,17 @@ async fn other_boards_and_other_origins_are_refused() {
 async fn a_store_that_is_gone_is_told_and_what_was_seen_stays() {
     let (status, _, html) = get(open_dashboard(Router::new()), "/boards/hall-1", "").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{html}");
-    let is_gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    // 0: it answers; 1: it is gone; 2: it hangs.
+    let is_gone = Arc::new(std::sync::atomic::AtomicU8::new(0));
     let switch = Arc::clone(&is_gone);
     let api = fake_api::router(Arc::new(Standing), 0).layer(axum::middleware::from_fn(
         move |request: axum::extract::Request, next: axum::middleware::Next| {
             let is_gone = switch.load(std::sync::atomic::Ordering::Relaxed);
             async move {
-                if is_gone {
+                if is_gone == 2 {
+                    return std::future::pending().await;
+                }
+                if is_gone == 1 {
                     return axum::response::IntoResponse::into_response(
                         StatusCode::SERVICE_UNAVAILABLE,
                     );
@@ -302,8 +315,13 @@ async fn a_store_that_is_gone_is_told_and_what_was_seen_stays() {
     ));
     let router = open_dashboard(api);
     page(&router, "/boards/default").await;
-    is_gone.store(true, std::sync::atomic::Ordering::Relaxed);
-    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    // Who goes away while it is looked takes nothing from those who stay.
+    is_gone.store(2, std::sync::atomic::Ordering::Relaxed);
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    let look = get(router.clone(), "/boards/default?fragment=1", "");
+    let second = std::time::Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, look).await.is_err());
+    is_gone.store(1, std::sync::atomic::Ordering::Relaxed);
     let html = page(&router, "/boards/default?fragment=1").await;
     assert!(
         html.contains("What is shown is from") && html.contains(PRESS),

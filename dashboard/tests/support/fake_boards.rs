@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -28,8 +28,16 @@ async fn list(State(kept): State<Kept>) -> Response {
     fresh(json!({ "boards": boards }), kept.0)
 }
 
-async fn show(State(kept): State<Kept>, Path(name): Path<String>) -> Response {
+async fn show(State(kept): State<Kept>, Path(name): Path<String>, uri: Uri) -> Response {
     let kept = kept.lock().expect("nobody panics with it");
+    let asked = uri
+        .query()
+        .and_then(|query| query.split_once("at-least%3D0-"));
+    let asked = asked.map(|(_, rest)| rest.split('&').next().unwrap_or(rest));
+    if asked.is_some_and(|index| index.parse::<u64>().is_ok_and(|index| index > kept.0)) {
+        let detail = "no replica is as far as that";
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "STALE", detail);
+    }
     match kept.1.get(&name) {
         Some(board) => fresh(board.clone(), kept.0),
         None => absent(&name),

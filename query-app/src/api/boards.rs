@@ -132,6 +132,10 @@ pub(super) async fn remove(
     Parameters::parse(&uri, &REMOVE)?;
     let name = named(name)?;
     let expected = expected(&headers)?;
+    if expected == 0 {
+        let detail = "give if-match: \"REVISION\": what is not there cannot be removed";
+        return Err(Problem::new(ErrorCode::BadRequest, detail));
+    }
     let token = client.remove_board(&name, expected, &state.terms).await?;
     let document = json!({ "token": token.to_string() });
     Ok((committed(token), Json(document)).into_response())

@@ -48,8 +48,8 @@ pub enum Rule {
     Linearizable,
     /// A read with `max-staleness=D` sees all that was acknowledged more than D before it began.
     Fresh,
-    /// In one term one node leads at most.
-    OneLeader,
+    /// The leader that a node names is of no election before that of the one it named before.
+    LeadersAscend,
     /// Once nothing is broken any more, writes are taken again within 30 s.
     Recovers,
     /// Nothing is acknowledged sooner than a majority can have synced it.
@@ -80,7 +80,7 @@ impl Rule {
         Self::Forwards,
         Self::Linearizable,
         Self::Fresh,
-        Self::OneLeader,
+        Self::LeadersAscend,
         Self::Recovers,
         Self::Synced,
         Self::Behaves,

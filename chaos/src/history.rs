@@ -232,14 +232,16 @@ pub enum Event {
     },
     /// Something was read.
     Read(Read),
-    /// A node says that it leads.
-    Leads {
+    /// A node says who leads.
+    Follows {
         /// When.
         at: Moment,
         /// The node.
         node: u64,
-        /// Its term.
+        /// The term it is in.
         term: u64,
+        /// Who leads: perhaps the node itself.
+        leader: u64,
     },
     /// Something was broken or mended on purpose.
     Fault {

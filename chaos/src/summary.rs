@@ -70,7 +70,7 @@ impl Summary {
             violations: violations.len(),
         };
         let mut batches: BTreeMap<u32, u64> = BTreeMap::new();
-        let mut terms = BTreeSet::new();
+        let mut elections = BTreeSet::new();
         let mut progress = Vec::new();
         let mut losses = Vec::new();
         for event in events {
@@ -96,8 +96,8 @@ impl Summary {
                     let outcomes = summary.reads.entry(read.level.name()).or_default();
                     *outcomes.entry(outcome).or_default() += 1;
                 }
-                Event::Leads { term, .. } => {
-                    terms.insert(*term);
+                Event::Follows { term, leader, .. } => {
+                    elections.insert((*term, *leader));
                 }
                 Event::Fault { at, kind, .. } => {
                     summary.faults += 1;
@@ -110,7 +110,7 @@ impl Summary {
             }
         }
         summary.acknowledged += batches.values().sum::<u64>() * BATCH_READINGS;
-        summary.elections = (terms.len() as u64).saturating_sub(1);
+        summary.elections = (elections.len() as u64).saturating_sub(1);
         progress.sort_unstable();
         summary.longest_gap_ms = progress.windows(2).map(gap_ms).max().unwrap_or(0);
         summary.kill_gaps_ms = gaps_around(&progress, &losses, FaultKind::LeaderKilled);

@@ -1,5 +1,5 @@
-//! Watches the nodes from beside: who says that it leads in which term, and that it differs from another,
-//! into the history, and how each was last heard to be.
+//! Watches the nodes from beside: who says that which node leads in which term, and that it differs from
+//! another, into the history, and how each was last heard to be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +21,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 struct Heard {
     at: Moment,
     term: u64,
+    leader: Option<u64>,
     leads: bool,
 }
 
@@ -60,10 +61,15 @@ impl Watch {
                         }
                     }
                     let before = lock(&heard).insert(id, now);
-                    let is_news = before.is_none_or(|b| (b.term, b.leads) != (now.term, now.leads));
-                    if now.leads && is_news {
-                        let (at, node, term) = (now.at, id, now.term);
-                        recorder.note(Event::Leads { at, node, term });
+                    let is_news =
+                        before.is_none_or(|b| (b.term, b.leader) != (now.term, now.leader));
+                    if let Some(leader) = now.leader.filter(|_| is_news) {
+                        recorder.note(Event::Follows {
+                            at: now.at,
+                            node: id,
+                            term: now.term,
+                            leader,
+                        });
                     }
                 }
                 thread::sleep(EVERY);
@@ -71,8 +77,8 @@ impl Watch {
         }));
     }
 
-    /// Who leads, going by what nodes said within the last second: of several the one with the
-    /// greatest term.
+    /// Who leads, going by what nodes said within the last second: of several the one of the
+    /// latest election.
     pub fn leader(&self) -> Option<u64> {
         let now = self.recorder.now();
         let heard = lock(&self.heard);
@@ -80,7 +86,7 @@ impl Watch {
             .iter()
             .filter(|(_, heard)| heard.leads && now.since(heard.at) < BELIEVED);
         leaders
-            .max_by_key(|(_, heard)| heard.term)
+            .max_by_key(|(id, heard)| (heard.term, **id))
             .map(|(id, _)| *id)
     }
 }
@@ -93,6 +99,7 @@ fn look(http: &str, recorder: &Recorder) -> Option<(Heard, Vec<u64>)> {
     let heard = Heard {
         at,
         term: status["term"].as_u64()?,
+        leader: status["leader"].as_u64(),
         leads: status["role"].as_str()? == "leader",
     };
     let peers = status["peers"].as_array().into_iter().flatten();

@@ -8,6 +8,8 @@ import { attach, dragStarts, isMoving } from "./gestures.js";
 import { readout } from "./readout.js";
 import { wall, zoned, zoneName } from "./time.js";
 
+/** Of an axis of values, in px. */
+const AXIS_WIDTH = 64;
 const HEIGHT = { lines: 320, steps: 170 };
 const SYNC = "tidemark";
 const BYTES = ["", "Ki", "Mi", "Gi", "Ti", "Pi"];
@@ -133,12 +135,12 @@ function options(chart) {
     ticks: { stroke: colour("--grid"), width: 1, size: 4 },
   };
   const values = sheet.stepped
-    ? [{ ...axis, scale: "y", size: 64, splits: () => [0, 1], values: () => ["false", "true"] }]
+    ? [{ ...axis, scale: "y", size: AXIS_WIDTH, splits: () => [0, 1], values: () => ["false", "true"] }]
     : sheet.units.map(({ unit, label }, place) => ({
         ...axis,
         scale: scaleOf(place),
         side: place === 0 ? 3 : 1,
-        size: 64,
+        size: labelled,
         grid: place === 0 ? axis.grid : { show: false },
         values: (_, splits) => valueLabels(splits, unit, label),
       }));
@@ -252,6 +254,14 @@ function timeLabels(_plot, splits, _axis, _space, step) {
     const time = text.slice(11, step >= 60 ? 16 : step >= 1 ? 19 : 23);
     return isNew ? `${time}\n${date}${zone}` : time;
   });
+}
+
+/** The width of an axis of values: the same in all charts, so that they stand below each other, unless a label is longer. */
+function labelled(plot, labels, place) {
+  const axis = plot.axes[place];
+  plot.ctx.font = axis.font[0];
+  const widths = (labels ?? []).map((label) => plot.ctx.measureText(label).width / devicePixelRatio);
+  return Math.max(AXIS_WIDTH, Math.ceil(Math.max(0, ...widths) + axis.ticks.size + axis.gap));
 }
 
 function valueLabels(splits, unit, label) {

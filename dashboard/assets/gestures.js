@@ -1,4 +1,4 @@
-// What hands do with a chart: wheel, drag, double click, keys. All charts move together, at once,
+// What hands do with a chart: wheel, drag, double click, fingers, keys. All charts move together, at once,
 // with what is already drawn; the address follows, and with it the question for what is to be seen.
 
 import { isZoomed, showRange } from "./address.js";
@@ -70,6 +70,7 @@ export function attach(chart) {
     host.addEventListener(name, listener, { signal: listening.signal, ...more });
   chart.zoom = move;
   on("mousedown", (event) => moves(event) && isOver(chart, event) && pan(chart, event), { capture: true });
+  touch(chart, on, listening.signal);
   on("wheel", (event) => wheel(chart, event), { passive: false });
   on("dblclick", (event) => isOver(chart, event) && back(chart));
   on("keydown", (event) => key(chart, event));
@@ -109,6 +110,48 @@ function pan(chart, event) {
   addEventListener("mousemove", moved, { signal });
   addEventListener("mouseup", ended, { signal });
   addEventListener("blur", ended, { signal });
+}
+
+/** One finger moves the charts, two spread or squeeze what is between them. Up and down scrolls the page. */
+function touch(chart, on, signal) {
+  const fingers = new Map();
+  // What was under each finger when their number last changed, in seconds, and how many a pixel had.
+  let held = null;
+  const hold = () => {
+    const { min, max } = chart.plot.scales.x;
+    const box = chart.plot.over.getBoundingClientRect();
+    const pace = (max - min) / box.width;
+    held = { box, pace, times: [...fingers.values()].map((x) => min + (x - box.left) * pace) };
+  };
+  const left = (event) => fingers.delete(event.pointerId) && chart.plot && hold();
+  on("pointerdown", (event) => {
+    if (event.pointerType === "touch" && fingers.size < 2 && isOver(chart, event)) {
+      fingers.set(event.pointerId, event.clientX);
+      hold();
+    }
+  });
+  addEventListener(
+    "pointermove",
+    (event) => {
+      const before = fingers.get(event.pointerId);
+      if (before === undefined || before === event.clientX) {
+        return;
+      }
+      fingers.set(event.pointerId, event.clientX);
+      const { box, times } = held;
+      const [x, other] = fingers.values();
+      const pace = times.length < 2 ? held.pace : (times[1] - times[0]) / (other - x);
+      // Fingers that cross turn nothing around.
+      if (pace > 0 && Number.isFinite(pace)) {
+        const from = times[0] - (x - box.left) * pace;
+        move(from, from + box.width * pace, "touch");
+      }
+    },
+    { signal },
+  );
+  addEventListener("pointerup", left, { signal });
+  // The page scrolls instead.
+  addEventListener("pointercancel", left, { signal });
 }
 
 function wheel(chart, event) {

@@ -49,8 +49,9 @@ const silence = document.getElementById("silence");
 
 async function refresh() {
   const response = await fetch(region.dataset.refresh, { signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (response.status === 401) {
-    // The session has ended: the server says where to log in, and leads back here.
+  if ([401, 403, 404].includes(response.status)) {
+    // The session has ended: the server says where to log in, and leads back here. Or what was shown is
+    // gone, or not for this reader any more: the server says that.
     location.reload();
     return;
   }
@@ -88,4 +89,28 @@ async function keepFresh() {
 
 if (region) {
   keepFresh();
+}
+
+// What must not be older than a change of one's own has been shown: the address to share is without.
+const address = new URL(location.href);
+if (address.searchParams.has("since")) {
+  address.searchParams.delete("since");
+  history.replaceState(history.state, "", address);
+}
+
+// Who has typed and not saved is asked before the page goes.
+const draft = document.querySelector("form[data-draft]");
+if (draft) {
+  let isUnsaved = document.querySelector("[role=alert], [autofocus]") !== null;
+  draft.addEventListener("input", () => {
+    isUnsaved = true;
+  });
+  draft.addEventListener("submit", () => {
+    isUnsaved = false;
+  });
+  addEventListener("beforeunload", (event) => {
+    if (isUnsaved) {
+      event.preventDefault();
+    }
+  });
 }

@@ -14,6 +14,7 @@ const KEYS = [
   ["Drag", "zoom into a stretch"],
   ["Wheel, + and −", "zoom around the pointer"],
   ["Shift and drag, middle button, ← →", "move along the time axis"],
+  ["One finger, two fingers", "move along the time axis, zoom"],
   ["Double click, Backspace", "back to the range before"],
   ["Shift and ← →, Home, End", "from reading to reading; it is read aloud"],
   ["Esc", "take the cursor away"],

@@ -265,6 +265,45 @@ test("wheel, drag and keys zoom and move all charts, and there is a way back", a
   });
 });
 
+test("one finger moves the charts, two zoom, and up and down still scrolls the page", async () => {
+  await withPage(browser, { hasTouch: true }, async (page, context) => {
+    await rangeAnswers(page, byPath({ "made/up/warm": line("made/up/warm", "Cel", (second) => second) }));
+    await page.route("**/api/v1/last?**", (route) => route.fulfill({ json: { readings: [], replica: 1, applied: 1 } }));
+    await open(page, query(["made/up/warm"], RANGE));
+    await drawn(page);
+    const box = await page.locator(".chart .u-over").first().boundingBox();
+    const shown = () =>
+      page.evaluate(() => {
+        const { min, max } = document.querySelector(".chart").chart.plot.scales.x;
+        return { min: min * 1e3, max: max * 1e3 };
+      });
+    const devtools = await context.newCDPSession(page);
+    const fingers = (type, ...shares) =>
+      devtools.send("Input.dispatchTouchEvent", {
+        type,
+        touchPoints: shares.map((share, id) => ({ x: box.x + box.width * share, y: box.y + 50, id })),
+      });
+
+    // Both fingers keep what they hold: between them is half of the width, and then all of it.
+    await fingers("touchStart", 0.25);
+    await fingers("touchStart", 0.25, 0.75);
+    await fingers("touchMove", 0.1, 0.9);
+    await fingers("touchMove", 0.01, 0.99);
+    await fingers("touchEnd");
+    await settled(page, (url) => Math.abs(widthOf(url) - 600_000 * (0.5 / 0.98)) < 5_000);
+    const zoomed = await shown();
+    assert.ok(Math.abs((zoomed.min + zoomed.max) / 2 - (START + 300_000)) < 3_000);
+
+    const width = zoomed.max - zoomed.min;
+    await fingers("touchStart", 0.8);
+    await fingers("touchMove", 0.6);
+    await fingers("touchMove", 0.3);
+    await fingers("touchEnd");
+    await until("the move", async () => Math.abs((await shown()).min - zoomed.min - width / 2) < 5_000);
+    assert.equal(await page.$eval(".chart .u-over", (over) => getComputedStyle(over).touchAction), "pan-y");
+  });
+});
+
 test("times are of the zone that the reader wants, also those that are typed", async () => {
   await withPage(browser, { timezoneId: "America/New_York" }, async (page) => {
     await rangeAnswers(page, () => [line(fed.path, "Cel", (second) => second)]);

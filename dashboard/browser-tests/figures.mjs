@@ -12,7 +12,9 @@ import { availableParallelism } from "node:os";
 import { URL_UNDER_TEST, api, drawn, hydrated, launch, until } from "./support.mjs";
 
 const LOADS = 7;
-const STEPS = 12;
+/** From ten million readings to a few dozen. */
+const STEPS = 18;
+const SPIKE = 1e6;
 
 const browser = await launch();
 try {
@@ -65,12 +67,15 @@ async function loading() {
   console.log(`loaded until then, compressed: ${(bytes / 1024).toFixed(0)} KiB, the page itself with its series included`);
 }
 
-/** From the key to the drawing of the answer, all the way in and out again. */
+/** From the key to the drawing of the answer, all the way in and out again, around a spike of one reading. */
 async function zooming(path) {
   assert.ok(path, "set LONG_SERIES");
   const { series } = await api(`/api/v1/series?match=${path}`);
+  const [first, last] = [series[0].first, series[0].last].map((time) => Date.parse(time?.timestamp ?? time));
+  await put(path, Math.floor((first + last) / 2), SPIKE);
+  const range = [first, last].map((ms) => new Date(ms).toISOString());
   await fresh(async (page) => {
-    await page.goto(`${URL_UNDER_TEST}/?series=${path}&from=all&to=now&live=0`);
+    await page.goto(`${URL_UNDER_TEST}/?series=${path}&from=${range[0]}&to=${range[1]}&live=0`);
     await hydrated(page);
     await drawn(page);
     await page.locator(".chart").focus();
@@ -93,14 +98,27 @@ async function zooming(path) {
         return performance.now() - begun;
       }, key);
     const times = [];
+    const highest = () => page.$eval(".chart", ({ chart }) => Math.max(...chart.plot.data.slice(1).flat()));
+    assert.equal(await highest(), SPIKE, "the spike is not drawn over the whole range");
     for (const key of [..."+".repeat(STEPS), ..."-".repeat(STEPS)]) {
       times.push(await step(key));
+      assert.equal(await highest(), SPIKE, `the spike is not drawn after ${times.length} steps`);
     }
     const worst = Math.max(...times);
     console.log(
-      `a zoom step over ${series[0].count} readings: ${median(times).toFixed(0)} ms, ${worst.toFixed(0)} ms at most of ${times.length} (bar: 100 ms)`,
+      `a zoom step over ${series[0].count} readings: ${median(times).toFixed(0)} ms, ${worst.toFixed(0)} ms at most of ${times.length} (bar: 100 ms); a spike of one reading is drawn at each`,
     );
   });
+}
+
+/** Writes one reading. */
+async function put(path, timestamp, value) {
+  const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify([{ path, timestamp, value }]),
+  });
+  assert.ok(response.ok, await response.text());
 }
 
 /** Numeric series that are being written. */

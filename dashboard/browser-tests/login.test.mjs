@@ -51,7 +51,7 @@ after(async () => {
   }
 });
 
-const refused = [/status of (401|403|429)/];
+const refused = [/status of (400|401|403|429)/];
 const withOwnPage = (options, body) => withPage(browser, { origin, tolerate: refused, ...options }, body);
 
 async function logIn(page, role, password = passwords[role]) {
@@ -83,6 +83,28 @@ for (const javaScriptEnabled of [true, false]) {
     });
   });
 }
+
+test("a reader looks at boards, and an operator composes them", async () => {
+  for (const role of ["reader", "operator"]) {
+    const mayEdit = role === "operator";
+    await withOwnPage({}, async (page) => {
+      await page.goto(`${origin}/boards/default`);
+      await logIn(page, role);
+      await page.waitForURL(`${origin}/boards/default`);
+      await page.waitForSelector(".tile .value");
+      assert.equal((await page.$$(".board-tools form")).length, mayEdit ? 1 : 0);
+      const answer = await page.goto(`${origin}/boards/default/edit`);
+      assert.equal(answer.status(), mayEdit ? 200 : 403);
+      await page.goto(`${origin}/boards`);
+      assert.equal((await page.$$(".new-board")).length, mayEdit ? 1 : 0);
+      const made = await page.evaluate(async () => {
+        const body = new URLSearchParams({ title: "", from: "" });
+        return (await fetch("/boards", { method: "POST", body })).status;
+      });
+      assert.equal(made, mayEdit ? 400 : 403);
+    });
+  }
+});
 
 test("a reader sees everything and changes nothing", async () => {
   await withOwnPage({}, async (page) => {

@@ -139,7 +139,7 @@ pub async fn ask_to_log_in(request: Request, next: Next) -> Response {
 }
 
 /// What the HTTP API lets somebody of `role` do.
-fn caller(role: Role) -> Caller {
+pub(crate) fn caller(role: Role) -> Caller {
     match role {
         Role::Operator => Caller::Service,
         Role::Reader => Caller::Within(Scopes {

@@ -12,7 +12,7 @@ mod server;
 #[cfg(target_arch = "wasm32")]
 pub use browser::get;
 #[cfg(not(target_arch = "wasm32"))]
-pub use server::{ServerContext, get};
+pub use server::{ServerContext, get, send};
 
 use crate::view_state::escape;
 

@@ -24,7 +24,12 @@ pub fn unit_label(unit: &str) -> &str {
         "Ohm" => "Ω",
         "uA" => "µA",
         "us" => "µs",
-        other => other,
+        // An annotation: what is counted.
+        other => other
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+            .filter(|rest| !rest.contains(['{', '}']))
+            .unwrap_or(other),
     }
 }
 
@@ -185,6 +190,18 @@ mod tests {
         ];
         for (number, text) in cases {
             assert_eq!(figure(number), text, "{number}");
+        }
+    }
+
+    #[test]
+    fn units_are_written_for_people() {
+        for (unit, label) in [
+            ("Cel", "°C"),
+            ("{part}", "part"),
+            ("{count}", ""),
+            ("kW", "kW"),
+        ] {
+            assert_eq!(unit_label(unit), label);
         }
     }
 

@@ -26,6 +26,8 @@ pub mod api;
 pub mod app;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod assets;
+#[cfg(not(target_arch = "wasm32"))]
+mod boards;
 pub mod chart;
 #[cfg(target_arch = "wasm32")]
 pub mod clock;

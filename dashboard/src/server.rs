@@ -22,6 +22,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::access::{self, Access};
 use crate::api::ServerContext;
 use crate::app::document;
+use crate::boards;
 use crate::cluster;
 use crate::document::theme;
 use crate::view_state::ViewState;
@@ -118,6 +119,7 @@ pub fn router(parts: Parts) -> Router {
         certificate_expires,
     } = parts;
     let cluster = cluster::router(api.clone(), Arc::clone(&clock), certificate_expires);
+    let boards = boards::router(api.clone(), Arc::clone(&clock));
     let pages = Pages {
         api: api.clone(),
         clock,
@@ -127,6 +129,7 @@ pub fn router(parts: Parts) -> Router {
         .fallback(no_such_page)
         .with_state(pages)
         .merge(cluster)
+        .merge(boards)
         .layer(from_fn(access::ask_to_log_in));
     let mut router = pages
         .merge(access::login_router(access.clone()))

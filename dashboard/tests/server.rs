@@ -14,6 +14,8 @@ use sensor_model::Timestamp;
 use store_wire::clock::Clock;
 use tower::ServiceExt;
 
+#[path = "server/boards.rs"]
+mod boards;
 #[path = "server/cluster.rs"]
 mod cluster;
 #[path = "support/fake_api.rs"]

@@ -11,6 +11,7 @@
 //! each request in the end by [`finish`].
 
 mod access;
+mod boards;
 mod cluster;
 mod finish;
 mod guard;
@@ -35,7 +36,7 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, OriginalUri, Request};
 use axum::http::header;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -150,6 +151,10 @@ fn routes() -> Vec<(&'static Operation, MethodRouter<ApiState>)> {
         (&series::LIST, get(series::list)),
         (&series::CREATE, post(series::create)),
         (&series::CHANGE, patch(series::change)),
+        (&boards::LIST, get(boards::list)),
+        (&boards::SHOW, get(boards::show)),
+        (&boards::WRITE, put(boards::write)),
+        (&boards::REMOVE, delete(boards::remove)),
         (&cluster::CLUSTER, get(cluster::cluster)),
         (&openapi::DOCUMENT, get(openapi::document)),
         (&openapi::PAGE, get(openapi::page)),

@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod boards;
 pub mod cluster;
 pub mod describe;
 mod latency;

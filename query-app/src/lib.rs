@@ -12,6 +12,7 @@
 //! [`api::router`] and shares the [`client::Client`].
 
 pub mod api;
+pub mod board;
 pub mod cli;
 pub mod client;
 mod export;

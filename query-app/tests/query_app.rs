@@ -8,6 +8,8 @@
 
 #[path = "query_app/answers.rs"]
 mod answers;
+#[path = "query_app/boards.rs"]
+mod boards;
 #[path = "query_app/changes.rs"]
 mod changes;
 #[path = "query_app/commands.rs"]

@@ -331,6 +331,7 @@ impl Courier {
             ErrorCode::BadRequest
             | ErrorCode::TooLarge
             | ErrorCode::KindMismatch
+            | ErrorCode::Conflict
             | ErrorCode::NotFound
             | ErrorCode::Unauthenticated
             | ErrorCode::Forbidden => Next::GiveUp(CourierError::Refused(error)),

@@ -333,6 +333,7 @@ impl Archive {
                     series: records.collect(),
                     producers: checkpoint.producers.clone(),
                     nodes: checkpoint.nodes.clone(),
+                    boards: checkpoint.boards.clone(),
                     tombstones: checkpoint.tombstones.clone(),
                     retention: checkpoint.retention.clone(),
                     voids: Some(checkpoint.voids.clone()),

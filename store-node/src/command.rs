@@ -8,13 +8,17 @@
 //! Command.
 
 use bytes::Bytes;
-use sensor_model::{DescriptionChange, Kind, Pattern, SeriesDescription, SeriesPath, TimeRange};
+use sensor_model::board::{BOARD_CONTENT_BYTES_MAX, BOARD_TITLE_BYTES_MAX};
+use sensor_model::{
+    BoardName, DescriptionChange, Kind, Pattern, SeriesDescription, SeriesPath, TimeRange,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store_wire::batch::{BatchError, BatchView};
 use uuid::Uuid;
 
 use crate::segments::manifest::{RetentionRule, SegmentId};
+use crate::state::boards::BoardText;
 
 /// Longest name of a producer, in bytes.
 pub const PRODUCER_BYTES_MAX: usize = 512;
@@ -28,6 +32,7 @@ const COMPACT: u8 = 6;
 const DELETE: u8 = 7;
 const SET_RETENTION: u8 = 8;
 const DESCRIBE: u8 = 9;
+const SET_BOARD: u8 = 10;
 
 /// Most segments that one [`Command::Compact`] may name.
 pub const COMPACTED_MAX: usize = 256;
@@ -88,6 +93,15 @@ pub enum Command<'a> {
         kind: Option<Kind>,
         /// What changes.
         change: DescriptionChange,
+    },
+    /// Writes or removes a board.
+    SetBoard {
+        /// Which.
+        name: BoardName,
+        /// The revision it must have; 0 if it must not exist.
+        expected: u64,
+        /// What it is to be; `None` for nothing.
+        text: Option<BoardText>,
     },
     /// Gives a node id to a folder, for good.
     ClaimNode {
@@ -221,6 +235,11 @@ pub fn describe(path: &SeriesPath, kind: Option<Kind>, change: &DescriptionChang
     tagged_cbor(DESCRIBE, &(path, kind, change))
 }
 
+/// The bytes of [`Command::SetBoard`].
+pub fn set_board(name: &BoardName, expected: u64, text: Option<&BoardText>) -> Bytes {
+    tagged_cbor(SET_BOARD, &(name, expected, text))
+}
+
 /// The bytes of [`Command::ClaimNode`].
 pub fn claim_node(id: u64, incarnation: Option<Uuid>) -> Bytes {
     tagged_cbor(CLAIM_NODE, &(id, incarnation))
@@ -320,6 +339,19 @@ impl<'a> Command<'a> {
             DESCRIBE => {
                 let (path, kind, change) = from_cbor(body)?;
                 Ok(Self::Describe { path, kind, change })
+            }
+            SET_BOARD => {
+                let (name, expected, text): (_, u64, Option<BoardText>) = from_cbor(body)?;
+                let fits = |text: &BoardText| {
+                    text.title.len() <= BOARD_TITLE_BYTES_MAX
+                        && text.content.len() <= BOARD_CONTENT_BYTES_MAX
+                };
+                ensure(text.as_ref().is_none_or(fits), "the board is too long")?;
+                Ok(Self::SetBoard {
+                    name,
+                    expected,
+                    text,
+                })
             }
             CLAIM_NODE => {
                 let (id, incarnation) = from_cbor(body)?;

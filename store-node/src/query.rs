@@ -4,7 +4,7 @@
 //! it is and streams what [`crate::scan`] finds, as it is found ([`reads`]). A write by hand goes the
 //! way of a batch without a name ([`write`]); deletes ([`delete`]) and rules of retention
 //! ([`retention`]) are commands of their own, and so is a change of the membership by an operator
-//! ([`change`]), or of what a series is ([`describe`]). Who follows what is committed is served by [`tail`],
+//! ([`change`]), or of what a series is ([`describe`]), or of a board ([`boards`]). Who follows what is committed is served by [`tail`],
 //! for as long as both sides are there. What the peer's certificate does not let it read does
 //! not exist for it.
 //!
@@ -13,6 +13,7 @@
 //! `OVERLOADED` to more; what all of them hold decoded is bounded as well; a part of an answer fits a
 //! frame, and an answer is given up as soon as nobody reads it.
 
+mod boards;
 mod change;
 mod delete;
 mod describe;
@@ -248,6 +249,32 @@ async fn respond(
                 describe::describe(context, peer, &path, kind, &change, deadline).await?;
             return Ok(sender.send(&described, &[]).await?);
         }
+        Request::Boards {
+            consistency,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            return boards::list(sender, peer, context, consistency, deadline).await;
+        }
+        Request::Board {
+            name,
+            consistency,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            return boards::show(sender, peer, context, &name, consistency, deadline).await;
+        }
+        Request::SetBoard {
+            name,
+            expected,
+            change,
+            timeout_ms,
+        } => {
+            let deadline = deadline(timeout_ms);
+            let set = boards::set(context, peer, name, expected, change, body, deadline);
+            let token = set.await?;
+            return Ok(sender.send(&Response::Written { token }, &[]).await?);
+        }
         Request::Tail { patterns, after } => {
             return tail::tail(sender, patterns, after, peer, context, stop).await;
         }
@@ -363,6 +390,9 @@ const fn verb(request: &Request) -> &'static str {
         Request::Delete { .. } => "delete",
         Request::Retention { .. } => "retention",
         Request::Describe { .. } => "describe",
+        Request::Boards { .. } => "boards",
+        Request::Board { .. } => "board",
+        Request::SetBoard { .. } => "set_board",
         Request::Within { .. } => "within",
     }
 }

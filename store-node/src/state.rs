@@ -5,13 +5,15 @@
 //! of many readings: a reference to its place in the log stands for it ([`chunks`]).
 //!
 //! [`registry`] names the series, [`producers`] knows which batches have been applied, [`nodes`] which
-//! node ids were ever used. What is sealed, and what is on its way there, is in `sealing.rs`. What is
+//! node ids were ever used, [`boards`] keeps what people compose. What is sealed, and what is on its way there, is in `sealing.rs`. What is
 //! asked of the state is answered in [`crate::scan`].
 
+pub mod boards;
 pub mod chunks;
 pub mod generation;
 pub mod nodes;
 pub mod order;
+mod payloads;
 pub mod pieces;
 pub mod producers;
 pub mod readings;
@@ -32,6 +34,9 @@ use store_wire::message::ProducerStatus;
 use crate::command::{Append, Command};
 use crate::segments::manifest::{RetentionRule, SegmentEntry, Tombstone};
 
+pub use payloads::{PayloadError, Payloads};
+
+use boards::Boards;
 use chunks::{Buffers, SMALL_READINGS};
 use generation::{Generation, Job};
 use nodes::Nodes;
@@ -56,6 +61,7 @@ pub struct State {
     registry: Registry,
     producers: Producers,
     nodes: Nodes,
+    boards: Boards,
     readings: Vec<SeriesReadings>,
     total: u64,
     /// By order.
@@ -170,6 +176,15 @@ pub enum Outcome {
         /// Why not.
         refusal: SeriesRefusal,
     },
+    /// The board is as was asked.
+    BoardSet,
+    /// The board has another revision than was expected: nothing was changed.
+    BoardConflict {
+        /// Its revision; 0 if it does not exist.
+        revision: u64,
+    },
+    /// There is no room for one more board: nothing was changed.
+    TooManyBoards,
     /// The command is not one that a correct leader proposes: nothing was changed.
     Refused {
         /// What is wrong with it.
@@ -186,62 +201,6 @@ pub struct Summary {
     pub readings: u64,
     /// Every producer, ordered by name.
     pub producers: Vec<ProducerStatus>,
-}
-
-/// Reads the payloads of entries back. May read the disk: call it off the runtime's threads.
-pub trait Payloads: Send + Sync {
-    /// The command bytes of the entry at `index`.
-    ///
-    /// # Errors
-    /// See [`PayloadError`].
-    fn payload(&self, index: u64) -> Result<Bytes, PayloadError>;
-
-    /// `length` bytes from `offset` of the command bytes of the entry at `index`. They may be read
-    /// without the rest of the entry, so that only the caller's own checksum says what they are worth.
-    ///
-    /// # Errors
-    /// See [`PayloadError`].
-    fn chunk(&self, index: u64, offset: u32, length: u32) -> Result<Bytes, PayloadError> {
-        let payload = self.payload(index)?;
-        let from = offset as usize;
-        let to = from.saturating_add(length as usize);
-        if to > payload.len() {
-            return Err(PayloadError::Absent { index });
-        }
-        Ok(payload.slice(from..to))
-    }
-
-    /// Waits until every entry up to `index` is synced on this disk; `false` when that will not
-    /// happen, because the log is closed.
-    fn wait_synced(&self, index: u64) -> bool {
-        let _ = index;
-        true
-    }
-}
-
-/// Why a payload could not be read back.
-#[derive(Debug, thiserror::Error)]
-pub enum PayloadError {
-    /// There is no entry with a command at this position.
-    #[error("the log holds no command at index {index}")]
-    Absent {
-        /// The position asked for.
-        index: u64,
-    },
-    /// The log could not be read, or what it holds is damaged.
-    #[error("the command at index {index} cannot be read")]
-    Log {
-        /// The position asked for.
-        index: u64,
-        /// What the log says.
-        source: segment_log::ReadError,
-    },
-    /// The bytes are not those that were applied.
-    #[error("a chunk of the command at index {index} is damaged")]
-    Damaged {
-        /// The position asked for.
-        index: u64,
-    },
 }
 
 impl State {
@@ -306,6 +265,15 @@ impl State {
                     Err(refusal) => Outcome::NotDescribed { refusal },
                 }
             }
+            Ok(Command::SetBoard {
+                name,
+                expected,
+                text,
+            }) => {
+                // So that a log of nothing but boards is sealed, and purged, as well.
+                self.fresh.bytes += payload.len() as u64;
+                self.boards.set(index, name, expected, text)
+            }
             Ok(Command::ClaimNode { id, incarnation }) => {
                 if self.nodes.claim(id, incarnation) {
                     Outcome::NodeClaimed
@@ -342,6 +310,11 @@ impl State {
     /// Every node id ever used.
     pub const fn nodes(&self) -> &Nodes {
         &self.nodes
+    }
+
+    /// The boards by name.
+    pub const fn boards(&self) -> &Boards {
+        &self.boards
     }
 
     /// The series by id and path.
@@ -471,6 +444,7 @@ impl PartialEq for State {
         self.registry == other.registry
             && self.producers == other.producers
             && self.nodes == other.nodes
+            && self.boards == other.boards
             && self.readings == other.readings
             && self.total == other.total
             && self.tombstones == other.tombstones

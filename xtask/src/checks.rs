@@ -98,7 +98,7 @@ fn browser_tests(root: &Path) -> Result<()> {
         }),
         login: false,
     };
-    let system = System::start(&programs, dir.path(), &options)?;
+    let mut system = System::start(&programs, dir.path(), &options)?;
     let mut tests = Command::new("npm");
     tests
         .arg("test")
@@ -107,6 +107,8 @@ fn browser_tests(root: &Path) -> Result<()> {
         .env("DASHBOARD_PROGRAM", programs.path("dashboard"))
         .env("DEMO_JSON", dir.path().join("demo.json"));
     step("browser tests", &mut tests)?;
+    // One node was killed on purpose.
+    system.check()?;
     system.stop()
 }
 

@@ -357,14 +357,24 @@ fn rule_9_a_read_that_is_staler_than_allowed() {
 }
 
 #[test]
-fn rule_10_two_leaders_in_one_term() {
-    let leads = |node, term| Event::Leads {
+fn rule_10_a_leader_of_an_earlier_election() {
+    let follows = |node, term, leader| Event::Follows {
         at: ms(1),
         node,
         term,
+        leader,
     };
-    assert_eq!(broken_by([leads(1, 4), leads(2, 5), leads(1, 6)]), []);
-    assert_eq!(broken_by([leads(1, 4), leads(2, 4)]), [Rule::OneLeader]);
+    let goes_on = [follows(1, 4, 1), follows(2, 4, 1), follows(1, 4, 1)];
+    assert_eq!(broken_by(goes_on), []);
+    // In one term a node of a greater id may win after another; a later term may be anybody's.
+    let ascends = [follows(1, 4, 2), follows(1, 4, 3), follows(1, 5, 1)];
+    assert_eq!(broken_by(ascends), []);
+    // Another node may be behind.
+    assert_eq!(broken_by([follows(1, 5, 1), follows(2, 4, 3)]), []);
+    let same_term = [follows(1, 4, 3), follows(1, 4, 2)];
+    assert_eq!(broken_by(same_term), [Rule::LeadersAscend]);
+    let earlier = [follows(1, 5, 1), follows(1, 4, 3)];
+    assert_eq!(broken_by(earlier), [Rule::LeadersAscend]);
 }
 
 #[test]

@@ -57,19 +57,26 @@ fn recovery(since: Moment, at: Option<Moment>) -> Option<Violation> {
     })
 }
 
-/// Rule 10.
+/// Rule 10: elections are ordered by their terms, and within a term by the ids of those who won.
 pub(super) fn check_leaders(events: &[Event], found: &mut Vec<Violation>) {
-    let mut leaders: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut followed: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for event in events {
-        let Event::Leads { at, node, term } = event else {
+        let Event::Follows {
+            at,
+            node,
+            term,
+            leader,
+        } = event
+        else {
             continue;
         };
-        let leader = *leaders.entry(*term).or_insert(*node);
-        if leader != *node {
+        let before = followed.insert(*node, (*term, *leader));
+        if let Some((last_term, last_leader)) = before.filter(|b| *b > (*term, *leader)) {
             found.push(Violation {
-                rule: Rule::OneLeader,
+                rule: Rule::LeadersAscend,
                 text: format!(
-                    "at {} node {node} leads in term {term}, as node {leader} did",
+                    "at {} node {node} says that node {leader} leads in term {term}, after node \
+                     {last_leader} in term {last_term}",
                     seconds(*at)
                 ),
             });

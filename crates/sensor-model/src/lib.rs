@@ -8,6 +8,7 @@
 //! one kind, and is summarised by statistics wherever a run of its readings is kept.
 
 pub mod aggregate;
+pub mod board;
 pub mod columns;
 pub mod duration;
 pub mod filter;
@@ -24,6 +25,7 @@ pub mod time;
 pub mod value;
 
 pub use aggregate::{Aggregate, Percentile};
+pub use board::{BoardName, BoardNameError};
 pub use columns::{Columns, Values};
 pub use filter::Filter;
 pub use grid::{Grid, Stretch};

@@ -3,7 +3,9 @@
 //! An agent writes `_tidemark/agents/NAME/INSTANCE/…`, where `NAME` is the name in its certificate.
 //! Nobody else writes there, whatever patterns a certificate holds; they are read like any other.
 //! What lets users of the HTTP API in is below `_tidemark/api-tokens/`: for operators alone.
+//! A board is held against patterns as if it were the series `_tidemark/boards/NAME`, which there never is.
 
+use crate::board::BoardName;
 use crate::path::{PathError, SeriesPath};
 
 /// The first segment of every such path.
@@ -12,6 +14,9 @@ pub const RESERVED_ROOT: &str = "_tidemark";
 const AGENTS: &str = "agents";
 /// The second segment of those that say who may use the HTTP API.
 const API_TOKENS: &str = "api-tokens";
+
+/// The second segment of what stands for a board.
+const BOARDS: &str = "boards";
 
 /// Whether `path` is one that only Tidemark's own programs write.
 pub fn is_reserved(path: &SeriesPath) -> bool {
@@ -39,6 +44,12 @@ pub fn is_of_api_token(path: &SeriesPath) -> bool {
 /// [`PathError`] if the id is no segment of a path.
 pub fn api_token(id: &str) -> Result<SeriesPath, PathError> {
     SeriesPath::new(format!("{RESERVED_ROOT}/{API_TOKENS}/{id}"))
+}
+
+/// The path that patterns of an identity or a token must cover for the board `name`.
+pub fn board(name: &BoardName) -> SeriesPath {
+    SeriesPath::new(format!("{RESERVED_ROOT}/{BOARDS}/{name}"))
+        .expect("a board's name is a segment of a path")
 }
 
 /// Below what path the `instance` of an agent reports.
@@ -83,6 +94,14 @@ mod tests {
             assert!(!is_of_api_token(&path(other)), "{other}");
         }
         assert!(api_token("..").is_err());
+    }
+
+    #[test]
+    fn every_name_of_a_board_is_a_segment() {
+        for name in ["-", "0", &"x".repeat(crate::board::BOARD_NAME_BYTES_MAX)] {
+            let path = board(&BoardName::new(name).unwrap());
+            assert_eq!(path.as_str(), format!("_tidemark/boards/{name}"));
+        }
     }
 
     #[test]

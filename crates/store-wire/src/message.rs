@@ -4,6 +4,7 @@
 //! frame's body, raw. The conversations themselves are told in `docs/protocol.md`. Messages between
 //! store nodes belong to `store-node`, which alone knows the consensus library.
 
+mod board;
 mod cluster;
 mod ingest;
 mod query;
@@ -11,6 +12,7 @@ mod range;
 mod status;
 mod upkeep;
 
+pub use board::{BoardChange, BoardInfo};
 pub use cluster::ClusterChange;
 pub use ingest::{BatchId, ToProducer, ToStore};
 pub use query::{Bounds, Freshness, Request, Response, SeriesInfo};
@@ -53,6 +55,8 @@ pub enum ErrorCode {
     NoSpace,
     /// The series exists with another kind.
     KindMismatch,
+    /// The board has another revision than was expected: somebody changed it meanwhile.
+    Conflict,
     /// A newer epoch of this producer exists.
     Fenced,
     /// The node is shutting down; go to another.
@@ -79,6 +83,7 @@ impl ErrorCode {
             Self::Timeout => "TIMEOUT",
             Self::NoSpace => "NO_SPACE",
             Self::KindMismatch => "KIND_MISMATCH",
+            Self::Conflict => "CONFLICT",
             Self::Fenced => "FENCED",
             Self::Draining => "DRAINING",
             Self::Unknown => "UNKNOWN",

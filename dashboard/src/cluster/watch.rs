@@ -273,13 +273,14 @@ impl Past {
 }
 
 impl Picture {
-    /// The node that leads: of several that think so, the one of the latest term.
+    /// The node that leads: of several that think so, the one of the latest term, and in it
+    /// of the greatest id.
     pub(crate) fn leader(&self) -> Option<&Seen> {
         let leaders = self
             .nodes
             .iter()
             .filter(|seen| seen.silence.is_none() && seen.node.role.as_deref() == Some("leader"));
-        leaders.max_by_key(|seen| seen.node.term)
+        leaders.max_by_key(|seen| (seen.node.term, seen.node.id))
     }
 
     /// The furthest position that a node knows to be committed.

@@ -6,7 +6,11 @@ use crate::theme::{self, Theme};
 use crate::visitor::Visitor;
 
 /// The pages, by address and name.
-const PAGES: [(&str, &str); 2] = [("/", "Explore"), ("/cluster", "Cluster")];
+const PAGES: [(&str, &str); 3] = [
+    ("/", "Explore"),
+    ("/boards", "Boards"),
+    ("/cluster", "Cluster"),
+];
 
 /// The bar on top of a page; `here` is the page's own address. Before somebody has logged in there is
 /// nowhere to go.

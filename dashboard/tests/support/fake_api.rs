@@ -7,6 +7,9 @@
     reason = "an answer made up for a test, returned as it is"
 )]
 
+#[path = "fake_boards.rs"]
+mod fake_boards;
+
 use std::collections::HashMap;
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -55,6 +58,7 @@ pub(crate) fn router(clock: Arc<dyn Clock>, bulk: usize) -> Router {
         .route("/api/v1/last", get(last))
         .route("/api/v1/range", get(range))
         .route("/api/v1/cluster", get(cluster))
+        .merge(fake_boards::router())
         .with_state(fake)
 }
 
@@ -228,11 +232,18 @@ async fn last(State(fake): State<Fake>, parameters: Parameters) -> Response {
     fake.fresh(json!({ "readings": readings }))
 }
 
-async fn range(State(fake): State<Fake>, parameters: Parameters) -> Response {
-    let found = match fake.matching(text(&parameters, "match")) {
-        Ok(found) => found,
-        Err(refusal) => return refusal,
-    };
+async fn range(
+    State(fake): State<Fake>,
+    parameters: Parameters,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Response {
+    let mut found = Vec::new();
+    for (_, pattern) in pairs.iter().filter(|(name, _)| name == "match") {
+        match fake.matching(pattern) {
+            Ok(more) => found.extend(more),
+            Err(refusal) => return refusal,
+        }
+    }
     let now = fake.clock.now();
     let time = |name: &str| Timestamp::parse(text(&parameters, name), now);
     let (Ok(from), Ok(to)) = (time("from"), time("to")) else {

@@ -98,6 +98,30 @@ fn said_of(operation: &Operation, asks_for_tokens: bool) -> Value {
             "schema": {"$ref": "#/components/schemas/Path"},
         }));
     }
+    if operation.path.ends_with("{name}") {
+        parameters.push(json!({
+            "name": "name", "in": "path", "required": true,
+            "description": "The name of the board",
+            "schema": {"$ref": "#/components/schemas/BoardName"},
+        }));
+        let condition = |name: &str, about: &str, schema: Value| json!({"name": name, "in": "header", "required": false, "description": about, "schema": schema});
+        if operation.method != "get" {
+            let tag = json!({"type": "string", "examples": ["\"123\""]});
+            parameters.push(condition(
+                "if-match",
+                "The `etag` of the board that is replaced or removed",
+                tag,
+            ));
+        }
+        if operation.method == "put" {
+            let none = json!({"type": "string", "enum": ["*"]});
+            parameters.push(condition(
+                "if-none-match",
+                "That there must be no such board",
+                none,
+            ));
+        }
+    }
     let mut said = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -162,6 +186,7 @@ fn responses(operation: &Operation) -> Map<String, Value> {
             }
             (content, freshness())
         }
+        Answer::Fresh(schema) => (json(schema), freshness()),
         Answer::Json(schema) | Answer::Made(schema) => {
             let headers = match operation.method {
                 "get" => json!({}),

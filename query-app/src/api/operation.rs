@@ -61,6 +61,8 @@ pub(crate) enum Answer {
     },
     /// A JSON document.
     Json(&'static str),
+    /// A JSON document from a replica that says how fresh it is.
+    Fresh(&'static str),
     /// A JSON document, as 201 where something was made and 200 where it was there.
     Made(&'static str),
     /// Messages for as long as both sides are there: a WebSocket, or Server-Sent Events.
@@ -147,6 +149,16 @@ pub(crate) mod faults {
         "KIND_MISMATCH",
         "the series has another kind, which never changes",
     );
+    const PRECONDITION: Fault = fault(
+        412,
+        "CONFLICT",
+        "the board has another revision: somebody changed it meanwhile; read it again",
+    );
+    const PRECONDITION_REQUIRED: Fault = fault(
+        428,
+        "BAD_REQUEST",
+        "it must be said which revision is replaced: `if-match`, or `if-none-match: *` for none",
+    );
     const GONE: Fault = fault(
         410,
         "GONE",
@@ -215,6 +227,16 @@ pub(crate) mod faults {
         &DRAINING,
         &TIMEOUT,
     ];
+    /// Of reads with one form of answer, and without bounds.
+    pub(in crate::api) const READ_ONE: &[&Fault] = &[
+        &BAD_REQUEST,
+        &NOT_FOUND,
+        &INTERNAL,
+        &NO_LEADER,
+        &STALE,
+        &DRAINING,
+        &TIMEOUT,
+    ];
     /// Of live data.
     pub(in crate::api) const TAIL: &[&Fault] = &[
         &BAD_REQUEST,
@@ -245,6 +267,35 @@ pub(crate) mod faults {
         &KIND_MISMATCH,
         &TOO_LARGE,
         &NO_MEDIA,
+        &INTERNAL,
+        &NO_LEADER,
+        &DRAINING,
+        &TIMEOUT,
+        &UNKNOWN,
+        &NO_SPACE,
+    ];
+    /// Of what writes a board.
+    pub(in crate::api) const WRITE_BOARD: &[&Fault] = &[
+        &BAD_REQUEST,
+        &NOT_FOUND,
+        &SLOW_BODY,
+        &PRECONDITION,
+        &TOO_LARGE,
+        &NO_MEDIA,
+        &PRECONDITION_REQUIRED,
+        &INTERNAL,
+        &NO_LEADER,
+        &DRAINING,
+        &TIMEOUT,
+        &UNKNOWN,
+        &NO_SPACE,
+    ];
+    /// Of what removes one.
+    pub(in crate::api) const REMOVE_BOARD: &[&Fault] = &[
+        &BAD_REQUEST,
+        &NOT_FOUND,
+        &PRECONDITION,
+        &PRECONDITION_REQUIRED,
         &INTERNAL,
         &NO_LEADER,
         &DRAINING,

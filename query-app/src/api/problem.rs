@@ -149,6 +149,14 @@ impl Problem {
         Self::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, code, detail)
     }
 
+    /// A change that does not say what it replaces.
+    pub(crate) fn precondition_required() -> Self {
+        let detail = "say which revision is replaced, so that nobody's work is lost: send if-match with the \
+                      etag of the board that was read, or if-none-match: * for a new one";
+        let code = ErrorCode::BadRequest.as_str();
+        Self::with_status(StatusCode::PRECONDITION_REQUIRED, code, detail)
+    }
+
     /// A body that does not arrive in time.
     pub(crate) fn slow_body() -> Self {
         let detail = "the body did not arrive in time; nothing was written";
@@ -176,6 +184,8 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::Gone => StatusCode::GONE,
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::KindMismatch | ErrorCode::Fenced => StatusCode::CONFLICT,
+        // Only what names a revision can find another.
+        ErrorCode::Conflict => StatusCode::PRECONDITION_FAILED,
         ErrorCode::Overloaded | ErrorCode::NoLeader | ErrorCode::Stale | ErrorCode::Draining => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -257,6 +267,7 @@ mod tests {
             (ErrorCode::NotFound, 404),
             (ErrorCode::KindMismatch, 409),
             (ErrorCode::Gone, 410),
+            (ErrorCode::Conflict, 412),
             (ErrorCode::TooLarge, 413),
             (ErrorCode::Overloaded, 503),
             (ErrorCode::NoLeader, 503),

@@ -126,8 +126,8 @@ fn cluster_rows(
     let committed = commits.map(|status| status.commit_index).max().unwrap_or(0);
     let leaders = reports.iter().filter_map(NodeReport::status);
     let leader = leaders.filter(|status| status.role == Role::Leader);
-    // One that was deposed and does not know it yet has an older term.
-    let leader = leader.max_by_key(|status| status.term);
+    // One that was deposed and does not know it yet has an older term, or a lower id in the same.
+    let leader = leader.max_by_key(|status| (status.term, status.id));
     reports.iter().map(move |report| match report {
         NodeReport::Answered(status) => {
             let lag_bytes = leader.and_then(|leader| lag_bytes(leader, status.id));

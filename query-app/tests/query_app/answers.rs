@@ -170,6 +170,9 @@ fn respond(data: &[(SeriesDescription, Columns)], request: &Request) -> Vec<Step
         Request::Change { .. }
         | Request::Delete { .. }
         | Request::Retention { .. }
+        | Request::Boards { .. }
+        | Request::Board { .. }
+        | Request::SetBoard { .. }
         | Request::Tail { .. } => {
             return failed(ErrorCode::Forbidden);
         }

@@ -157,6 +157,18 @@ async fn every_documented_problem_is_provoked_and_no_other() {
         assert_eq!(refused, (status, code.as_str().to_owned()));
         found.insert(refused);
     }
+    let putting = || HttpRequest::put("/api/v1/boards/hall").header("content-type", json);
+    let board = || Body::from(r#"{"title":"Hall"}"#);
+    let store = cluster.store(failing(ErrorCode::Conflict));
+    let late = putting().header("if-match", "\"7\"").body(board());
+    for (app, request, expected) in [
+        (&app(&cluster, &store), late, (412, "CONFLICT")),
+        (&sound, putting().body(board()), (428, "BAD_REQUEST")),
+    ] {
+        let (status, code) = provoked(app, request.unwrap()).await;
+        assert_eq!((status, code.as_str()), expected);
+        found.insert((status, code));
+    }
     let document = get(&sound, "/api/v1/openapi.json").await.json();
     let listed = document["x-problem-codes"].as_array().unwrap().iter();
     let listed: BTreeSet<(u64, String)> = listed

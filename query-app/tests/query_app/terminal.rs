@@ -30,14 +30,16 @@ impl Terminal {
         let words: Vec<String> = words
             .map(|word| format!("'{}'", word.to_str().unwrap()))
             .collect();
+        // Ctrl-C is for the program: a shell without a trap would end behind it.
         let line = format!(
-            "stty rows 30 cols 120; sh -c 'echo \"pid=$$=\"; exec \"$@\"' sh {}; echo \"left=$?=\"; stty -a",
+            "trap : INT; stty rows 30 cols 120; sh -c 'echo \"pid=$$=\"; exec \"$@\"' sh {}; echo \"left=$?=\"; stty -a",
             words.join(" ")
         );
         let mut command = Command::new("script");
         command
             .args(["--quiet", "--flush", "--command", &line, "/dev/null"])
             .env("TERM", "xterm-256color")
+            .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         for (name, value) in program.get_envs() {

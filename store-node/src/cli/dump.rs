@@ -200,6 +200,20 @@ fn print_command(out: &mut impl Write, payload: &Bytes) -> io::Result<()> {
                 None => writeln!(out),
             }
         }
+        Ok(Command::SetBoard {
+            name,
+            expected,
+            text,
+        }) => match text {
+            Some(text) => {
+                let (title, bytes) = (text.title, text.content.len());
+                writeln!(
+                    out,
+                    "write board {name} {title:?} of {bytes} bytes over {expected}"
+                )
+            }
+            None => writeln!(out, "remove board {name} of {expected}"),
+        },
         Ok(Command::ClaimNode { id, incarnation }) => match incarnation {
             Some(folder) => writeln!(out, "claim node {id} for folder {folder}"),
             None => writeln!(out, "expect node {id}"),

@@ -60,6 +60,21 @@ fn every_command_reads_back() {
         assert_eq!(Command::parse(&payload).unwrap(), expected);
     }
 
+    let text = BoardText {
+        title: "Hall 1".to_owned(),
+        content: Bytes::from_static(b"not looked into"),
+    };
+    for (expected, text) in [(0, Some(text)), (7, None)] {
+        let name = BoardName::new("hall-1").unwrap();
+        let payload = set_board(&name, expected, text.as_ref());
+        let set = Command::SetBoard {
+            name,
+            expected,
+            text,
+        };
+        assert_eq!(Command::parse(&payload).unwrap(), set);
+    }
+
     for incarnation in [None, Some(Uuid::from_u128(7))] {
         let payload = claim_node(4, incarnation);
         let claim = Command::ClaimNode { id: 4, incarnation };
@@ -105,6 +120,7 @@ fn a_command_cut_anywhere_is_refused() {
         claim_node(4, Some(Uuid::from_u128(7))),
         delete(&Pattern::everything(), TimeRange::EVERYTHING),
         set_retention(&[]),
+        set_board(&BoardName::new("hall-1").unwrap(), 7, None),
         append(None),
         append(Some(&POSITION)),
     ];
@@ -137,8 +153,8 @@ fn a_sequence_outside_a_spool_is_refused() {
 
 #[test]
 fn an_unknown_command_is_named() {
-    let error = Command::parse(&Bytes::from_static(&[10, 1, 2])).unwrap_err();
-    assert_eq!(error.to_string(), "command 10 is not known");
+    let error = Command::parse(&Bytes::from_static(&[11, 1, 2])).unwrap_err();
+    assert_eq!(error.to_string(), "command 11 is not known");
 }
 
 /// Whether these bytes are a command that can be carried out.
@@ -190,6 +206,20 @@ fn a_retention_has_not_too_many_rules() {
         is_taken(&set_retention(&vec![rule; count]))
     };
     assert!(is_taken(0) && is_taken(RETENTION_RULES_MAX) && !is_taken(RETENTION_RULES_MAX + 1));
+}
+
+#[test]
+fn a_board_is_not_too_long() {
+    let is_taken = |title: usize, content: usize| {
+        let text = BoardText {
+            title: "x".repeat(title),
+            content: vec![0; content].into(),
+        };
+        is_taken(&set_board(&BoardName::new("a").unwrap(), 0, Some(&text)))
+    };
+    let (title, content) = (BOARD_TITLE_BYTES_MAX, BOARD_CONTENT_BYTES_MAX);
+    assert!(is_taken(title, content));
+    assert!(!is_taken(title + 1, content) && !is_taken(title, content + 1));
 }
 
 #[test]

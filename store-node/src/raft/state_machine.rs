@@ -266,6 +266,7 @@ mod tests {
             series: Vec::new(),
             producers: Vec::new(),
             nodes: Vec::new(),
+            boards: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
             voids: Some(Voids::default()),

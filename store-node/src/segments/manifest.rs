@@ -12,6 +12,7 @@ use segment_log::{Disk, read_file, write_file_atomically};
 use sensor_model::{Pattern, Reading, SeriesDescription, TimeRange};
 use serde::{Deserialize, Serialize};
 
+use crate::state::boards::BoardRecord;
 use crate::state::nodes::NodeRecord;
 use crate::state::voids::Voids;
 
@@ -152,6 +153,9 @@ pub struct Manifest {
     pub producers: Vec<ProducerRecord>,
     /// Every node id ever used, ascending.
     pub nodes: Vec<NodeRecord>,
+    /// Ordered by name; left out where there are none, as in older manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<BoardRecord>,
     /// Ordered by index.
     pub tombstones: Vec<Tombstone>,
     /// In the order in which they were set.

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use sensor_model::{Reading, SeriesDescription, SeriesId};
 
+use super::boards::BoardRecord;
 use super::chunks::Unsealed;
 use super::nodes::NodeRecord;
 use super::voids::Voids;
@@ -41,6 +42,8 @@ pub struct Checkpoint {
     pub producers: Vec<ProducerRecord>,
     /// Every node id ever used, ascending.
     pub nodes: Vec<NodeRecord>,
+    /// Ordered by name.
+    pub boards: Vec<BoardRecord>,
     /// Ordered by index.
     pub tombstones: Vec<Tombstone>,
     /// In force there.

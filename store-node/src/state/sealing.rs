@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use sensor_model::{Pattern, SeriesId, TimeRange};
 
+use super::boards::Boards;
 use super::chunks::Unsealed;
 use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
 use super::nodes::Nodes;
@@ -54,6 +55,7 @@ impl State {
             registry,
             producers: Producers::restored(&manifest.producers),
             nodes: Nodes::restored(manifest.nodes.iter().copied()),
+            boards: Boards::restored(&manifest.boards),
             readings,
             total: manifest.total,
             jobs_through: manifest.jobs_through,
@@ -216,6 +218,7 @@ impl State {
                 .collect(),
             producers: self.producers.records(),
             nodes: self.nodes.records().copied().collect(),
+            boards: self.boards.all().cloned().collect(),
             tombstones: self.tombstones.clone(),
             retention: self.retention.clone(),
             voids: self.voids.clone(),

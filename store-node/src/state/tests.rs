@@ -114,7 +114,7 @@ fn a_bad_chunk_anywhere_in_a_batch_leaves_all_of_it_out() {
         append(Some(&at(1, 1)), &[(0, &good), (1, &good)]),
         append(Some(&at(1, 1)), &[(0, &good), (2, &good)]),
         damaged,
-        Bytes::from_static(b"\x0a"),
+        Bytes::from_static(b"\x0b"),
         Bytes::new(),
     ];
     for payload in bad {

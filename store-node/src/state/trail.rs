@@ -155,6 +155,9 @@ fn summary(outcome: &Outcome) -> (u8, u64) {
         Outcome::Refused { .. } => (15, 0),
         Outcome::Described { is_new, .. } => (16, u64::from(*is_new)),
         Outcome::NotDescribed { .. } => (17, 0),
+        Outcome::BoardSet => (18, 0),
+        Outcome::BoardConflict { revision } => (19, *revision),
+        Outcome::TooManyBoards => (20, 0),
     }
 }
 

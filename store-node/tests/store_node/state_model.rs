@@ -179,7 +179,7 @@ proptest! {
         let (mut state, mut model) = (State::new(), Model::default());
         for (index, payload) in log.entries() {
             let outcome = state.apply(index, payload);
-            prop_assert_eq!(outcome, model.apply(log.meaning(index)));
+            prop_assert_eq!(outcome, model.apply(index, log.meaning(index)));
         }
         let again = log.applied();
         prop_assert!(state == again, "applying the same entries gave another state");

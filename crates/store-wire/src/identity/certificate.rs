@@ -154,6 +154,11 @@ impl PeerIdentity {
         self.may_delete(path)
     }
 
+    /// Whether the board that stands at this path may be written: by operators whose patterns cover it.
+    pub fn may_write_board(&self, path: &SeriesPath) -> bool {
+        self.role == Role::Operator && self.may_delete(path)
+    }
+
     /// Whether series of this path may be read.
     pub fn may_read(&self, path: &SeriesPath) -> bool {
         let is_kept = reserved::is_of_api_token(path) && !self.may_keep_tokens();

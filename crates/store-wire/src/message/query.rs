@@ -1,14 +1,14 @@
 //! The query conversation: one request a stream, answered by frames until `End` or `Failed`.
 
 use sensor_model::{
-    Bucket, Consistency, DescriptionChange, Kind, Pattern, Reading, SeriesDescription, SeriesPath,
-    TimeRange, Timestamp, Token,
+    BoardName, Bucket, Consistency, DescriptionChange, Kind, Pattern, Reading, SeriesDescription,
+    SeriesPath, TimeRange, Timestamp, Token,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterChange, Intent, Member, NodeStatus, Overdue, RangeQuestion, RetentionRequest,
-    RetentionRule, WireError,
+    BoardChange, BoardInfo, ClusterChange, Intent, Member, NodeStatus, Overdue, RangeQuestion,
+    RetentionRequest, RetentionRule, WireError,
 };
 use crate::identity::Permissions;
 
@@ -101,6 +101,34 @@ pub enum Request {
         /// How long it may take, in ms.
         timeout_ms: u64,
     },
+    /// Which boards there are.
+    Boards {
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// How long the replica may take, in ms.
+        timeout_ms: u64,
+    },
+    /// One board.
+    Board {
+        /// Which.
+        name: BoardName,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// How long the replica may take, in ms.
+        timeout_ms: u64,
+    },
+    /// Writes or removes a board; only the leader takes it. The frame's body holds the content of one
+    /// that is written.
+    SetBoard {
+        /// Which.
+        name: BoardName,
+        /// The revision it must have for that; 0 if it must not exist.
+        expected: u64,
+        /// What becomes of it.
+        change: BoardChange,
+        /// How long it may take, in ms.
+        timeout_ms: u64,
+    },
     /// A question about readings or series, or a change of them, for somebody who may do no more than
     /// `scope`: done as far as both the identity and the scope allow.
     Within {
@@ -190,10 +218,20 @@ pub enum Response {
         /// The series.
         series: Vec<SeriesInfo>,
     },
-    /// Answers `Write`, and `Delete` and `Retention` where they change something: committed and
-    /// applied.
+    /// Boards, ordered by name.
+    BoardList {
+        /// The boards.
+        boards: Vec<BoardInfo>,
+    },
+    /// A board. The body holds its content.
+    Board {
+        /// What is known of it.
+        board: BoardInfo,
+    },
+    /// Answers `Write` and `SetBoard`, and `Delete` and `Retention` where they change something:
+    /// committed and applied.
     Written {
-        /// A read with this token sees the write.
+        /// A read with this token sees the write. Its index is the revision of a board that was written.
         token: Token,
     },
     /// Answers `Status`.

@@ -52,6 +52,14 @@ pub(super) fn print_manifest(
             tombstone.index, range.from, range.to
         )?;
     }
+    for board in &manifest.boards {
+        let (name, title, bytes) = (&board.name, &board.title, board.content.len());
+        writeln!(
+            out,
+            "    board {name} revision {} {title:?} {bytes} bytes",
+            board.revision
+        )?;
+    }
     for rule in &manifest.retention {
         let keep = format_duration(Duration::from_nanos(rule.keep));
         writeln!(out, "    keep {} for {keep}", rule.pattern)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use sensor_model::{Pattern, TimeRange, Timestamp};
+use sensor_model::{BoardName, Pattern, TimeRange, Timestamp};
 use store_node::archive::plan::plan;
 use store_node::command::Seal;
 use store_node::segments::manifest::{ManifestId, RetentionRule, SegmentId};
@@ -28,6 +28,8 @@ enum Act {
     /// Any of the segments that ever were.
     Compact(Vec<Index>),
     SetRetention(Vec<RetentionRule>),
+    /// One of few boards, by somebody who knows its revision or not.
+    SetBoard(BoardName, Known, Option<&'static str>),
     Jobs(Which, u8),
     /// The second replica applies what there is; the first always has.
     CatchUp,
@@ -43,6 +45,13 @@ enum Act {
 enum Which {
     First,
     Second,
+}
+
+/// Which revision somebody takes a board to have.
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    Newest,
+    Other(u64),
 }
 
 /// How a process ended.
@@ -62,6 +71,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => Just(Act::CompactAsPlanned),
         3 => proptest::collection::vec(any::<Index>(), 1..5).prop_map(Act::Compact),
         1 => rules().prop_map(Act::SetRetention),
+        3 => boards(),
         8 => (which(), 1_u8..6).prop_map(|(which, count)| Act::Jobs(which, count)),
         2 => Just(Act::CatchUp),
         3 => (which(), end).prop_map(|(which, end)| Act::Reopen(which, end)),
@@ -120,6 +130,14 @@ fn rules() -> impl Strategy<Value = Vec<RetentionRule>> {
     proptest::collection::vec(rule, 0..3)
 }
 
+fn boards() -> impl Strategy<Value = Act> {
+    let name = prop_oneof![Just("hall-1"), Just("hall-2"), Just("press")];
+    let known = prop_oneof![3 => Just(Known::Newest), 1 => (0_u64..40).prop_map(Known::Other)];
+    let content = prop_oneof![2 => Just(Some("one")), 1 => Just(Some("two")), 1 => Just(None)];
+    let set = |(name, known, content)| Act::SetBoard(BoardName::new(name).unwrap(), known, content);
+    (name, known, content).prop_map(set)
+}
+
 /// A history as it unfolds.
 struct World {
     log: Log,
@@ -155,6 +173,14 @@ impl World {
             Act::CompactAsPlanned => self.compact_as_planned(),
             Act::Compact(named) => self.compact(&named),
             Act::SetRetention(rules) => self.log.set_retention(&rules),
+            Act::SetBoard(name, known, content) => {
+                let newest = self.model.boards().get(&name);
+                let expected = match known {
+                    Known::Newest => newest.map_or(0, |(revision, _)| *revision),
+                    Known::Other(revision) => revision,
+                };
+                self.log.set_board(name, expected, content);
+            }
             Act::Jobs(which, count) => self.jobs(which, count),
             Act::CatchUp => self.second.catch_up(&self.log),
             Act::Reopen(which, end) => self.reopen(which, end),
@@ -168,7 +194,7 @@ impl World {
     /// The first replica and the model apply what came after entry `before`.
     fn applied(&mut self, before: u64) {
         for index in before + 1..=self.log.last() {
-            self.model.apply(self.log.meaning(index));
+            self.model.apply(index, self.log.meaning(index));
         }
         self.first.catch_up(&self.log);
     }
@@ -265,6 +291,7 @@ impl World {
         assert_eq!(answer, self.model.answer(question), "{question:?}");
         let catalogue = self.replica(which).catalogue(&self.log).unwrap();
         check_catalogue(&catalogue, &self.model);
+        self.replica(which).check_boards(&self.model);
     }
 
     const fn replica(&self, which: Which) -> &Replica {

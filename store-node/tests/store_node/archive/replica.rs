@@ -270,6 +270,23 @@ pub(super) struct Catalogue {
 }
 
 /// Compares everything that can be asked with the model.
+impl Replica {
+    pub(super) fn check_boards(&self, model: &Model) {
+        let state = self.state();
+        let all = state.boards().all();
+        let found = all.map(|board| (&board.name, board.revision, board.content.to_vec()));
+        let known = model.boards().iter();
+        let known =
+            known.map(|(name, (revision, content))| (name, *revision, content.as_bytes().to_vec()));
+        assert!(
+            found.eq(known),
+            "{:?} are not {:?}",
+            state.boards(),
+            model.boards()
+        );
+    }
+}
+
 pub(super) fn check_catalogue(found: &Catalogue, model: &Model) {
     let series: BTreeMap<String, _> = model.named().collect();
     let last: Vec<_> = series

@@ -58,7 +58,7 @@ pub(super) fn range(from: i64, to: i64) -> TimeRange {
 pub(super) fn model(log: &Log, last: u64) -> Model {
     let mut model = Model::default();
     for index in 1..=last {
-        model.apply(log.meaning(index));
+        model.apply(index, log.meaning(index));
     }
     model
 }

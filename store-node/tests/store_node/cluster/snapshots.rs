@@ -143,6 +143,7 @@ impl Cluster {
             series: Vec::new(),
             producers: Vec::new(),
             nodes: Vec::new(),
+            boards: Vec::new(),
             tombstones: Vec::new(),
             retention: Vec::new(),
             voids: Some(Voids::default()),

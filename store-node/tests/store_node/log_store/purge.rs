@@ -57,6 +57,7 @@ fn manifest(at: LogId) -> Manifest {
         series: Vec::new(),
         producers: Vec::new(),
         nodes: Vec::new(),
+        boards: Vec::new(),
         tombstones: Vec::new(),
         retention: Vec::new(),
         voids: Some(Voids::default()),

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use sensor_model::{
-    Columns, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath, TimeRange, Values,
+    BoardName, Columns, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath, TimeRange, Values,
 };
 use store_node::command::{self, Position, Seal};
 use store_node::segments::manifest::{RetentionRule, SegmentId};
+use store_node::state::boards::BoardText;
 use store_node::state::{PayloadError, Payloads, State};
 use store_wire::batch::{BatchBuilder, BatchView};
 
@@ -76,6 +77,11 @@ pub(crate) enum Meaning {
         range: TimeRange,
     },
     SetRetention,
+    SetBoard {
+        name: BoardName,
+        expected: u64,
+        content: Option<&'static str>,
+    },
 }
 
 /// The entries of a history, from index 1.
@@ -206,6 +212,26 @@ impl Log {
     pub(crate) fn set_retention(&mut self, rules: &[RetentionRule]) {
         let payload = command::set_retention(rules);
         self.entries.push((payload, Meaning::SetRetention));
+    }
+
+    /// Writes a board, or removes it.
+    pub(crate) fn set_board(
+        &mut self,
+        name: BoardName,
+        expected: u64,
+        content: Option<&'static str>,
+    ) {
+        let text = content.map(|content| BoardText {
+            title: name.to_string(),
+            content: Bytes::from_static(content.as_bytes()),
+        });
+        let payload = command::set_board(&name, expected, text.as_ref());
+        let meaning = Meaning::SetBoard {
+            name,
+            expected,
+            content,
+        };
+        self.entries.push((payload, meaning));
     }
 
     /// One chunk of readings at 0, 1, 2, … of series 0, in a batch without a name.

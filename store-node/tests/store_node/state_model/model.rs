@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sensor_model::{
-    Columns, GroupKey, Kind, Reading, SeriesDescription, SeriesId, SeriesPath, TimeRange,
-    Timestamp, Value,
+    BoardName, Columns, GroupKey, Kind, Reading, SeriesDescription, SeriesId, SeriesPath,
+    TimeRange, Timestamp, Value,
 };
 use store_node::state::Outcome;
 use store_wire::message::{Order, RangeQuestion, RowsAsked};
@@ -17,6 +17,8 @@ pub(crate) struct Model {
     series: [Series; 4],
     next: u64,
     readings: u64,
+    /// Revision and content, by name.
+    boards: BTreeMap<BoardName, (u64, &'static str)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -31,6 +33,7 @@ impl Default for Model {
             series: Default::default(),
             next: 1,
             readings: 0,
+            boards: BTreeMap::new(),
         }
     }
 }
@@ -51,7 +54,7 @@ impl Series {
 }
 
 impl Model {
-    pub(crate) fn apply(&mut self, meaning: &Meaning) -> Outcome {
+    pub(crate) fn apply(&mut self, index: u64, meaning: &Meaning) -> Outcome {
         let (sequence, chunks) = match meaning {
             Meaning::OpenSeries => {
                 let results = (0..4).map(|id| Ok(SeriesId(id))).collect();
@@ -61,6 +64,21 @@ impl Model {
             Meaning::Seal => return Outcome::Sealed,
             Meaning::Compact => return Outcome::Compacting,
             Meaning::SetRetention => return Outcome::RetentionSet,
+            Meaning::SetBoard {
+                name,
+                expected,
+                content,
+            } => {
+                let revision = self.boards.get(name).map_or(0, |(revision, _)| *revision);
+                if revision != *expected {
+                    return Outcome::BoardConflict { revision };
+                }
+                match content {
+                    Some(content) => self.boards.insert(name.clone(), (index, content)),
+                    None => self.boards.remove(name),
+                };
+                return Outcome::BoardSet;
+            }
             Meaning::Delete { pattern, range } => {
                 for ((path, _), series) in SERIES.iter().zip(&mut self.series) {
                     if pattern.matches(&SeriesPath::new(*path).unwrap()) {
@@ -95,6 +113,10 @@ impl Model {
         }
         self.readings += readings;
         Outcome::Applied { readings }
+    }
+
+    pub(crate) fn boards(&self) -> &BTreeMap<BoardName, (u64, &'static str)> {
+        &self.boards
     }
 
     pub(crate) fn readings_applied(&self) -> u64 {

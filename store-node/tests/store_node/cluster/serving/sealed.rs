@@ -1,5 +1,6 @@
 //! What is sealed, on whole nodes: deleted, kept for a time, damaged and repaired.
 
+mod boards;
 mod deletes;
 mod describe;
 mod flips;

@@ -289,9 +289,9 @@ fn limits(standing: Standing, tile: &Tile, unit: &str) -> impl IntoView + use<> 
         Standing::High => ("M3 11l5-7 5 7", format!("above {}", text(tile.high))),
         Standing::Within => {
             let range = match (tile.low, tile.high) {
+                (Some(low), Some(high)) => span(low, high, unit),
                 (Some(_), None) => format!("at least {}", text(tile.low)),
-                (None, Some(_)) => format!("at most {}", text(tile.high)),
-                _ => format!("{} to {}", text(tile.low), text(tile.high)),
+                _ => format!("at most {}", text(tile.high)),
             };
             ("M3 8.5l3.5 3.5L13 4.5", range)
         }
@@ -305,6 +305,18 @@ fn limits(standing: Standing, tile: &Tile, unit: &str) -> impl IntoView + use<> 
             {said}
         </span>
     })
+}
+
+/// From one number to another, with the unit once where both have the same.
+fn span(low: f64, high: f64, unit: &str) -> String {
+    let (low, low_unit) = format::scaled(low, unit);
+    let (high, high_unit) = format::scaled(high, unit);
+    let said = match (low == high, low_unit == high_unit) {
+        (true, true) => format!("{high} {high_unit}"),
+        (false, true) => format!("{low} to {high} {high_unit}"),
+        (_, false) => format!("{low} {low_unit} to {high} {high_unit}"),
+    };
+    said.trim_end().to_owned()
 }
 
 /// The trend, drawn and in words.
@@ -323,15 +335,7 @@ fn drawing(trend: &Trend, tile: &Tile, unit: &str, length: &str) -> impl IntoVie
         .iter()
         .map(|point| point.max)
         .fold(f64::NEG_INFINITY, f64::max);
-    let (low, low_unit) = format::scaled(least, unit);
-    let (high, high_unit) = format::scaled(greatest, unit);
-    // The unit once, where both have the same.
-    let said = match (low == high, low_unit == high_unit) {
-        (true, true) => format!("Last {length}: {high} {high_unit}"),
-        (false, true) => format!("Last {length}: {low} to {high} {high_unit}"),
-        (_, false) => format!("Last {length}: {low} {low_unit} to {high} {high_unit}"),
-    };
-    let said = said.trim_end().to_owned();
+    let said = format!("Last {length}: {}", span(least, greatest, unit));
     Either::Right(view! {
         <svg
             class="spark"
@@ -352,4 +356,22 @@ fn drawing(trend: &Trend, tile: &Tile, unit: &str, length: &str) -> impl IntoVie
 pub(super) fn notice(problem: &Problem) -> impl IntoView + use<> {
     let message = problem.message().to_owned();
     view! { <p class="notice" data-level="bad" role="alert">{message}</p> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_is_said_once_where_both_have_the_same() {
+        for (low, high, unit, said) in [
+            (10.0, 60.0, "Cel", "10 to 60 °C"),
+            (5.0, 5.0, "bar", "5 bar"),
+            (1.0, 2.0, "", "1 to 2"),
+            (512.0, 2048.0, "By", "512 B to 2 KiB"),
+            (1024.0, 2048.0, "By", "1 to 2 KiB"),
+        ] {
+            assert_eq!(span(low, high, unit), said);
+        }
+    }
 }

@@ -47,6 +47,7 @@ pub use encode::{encode, encode_with};
 pub use encoding::Encodings;
 pub use error::{DecodeError, EncodeError};
 pub use parse::parse;
+pub use parts::PARTS_MAX;
 pub use scratch::Scratch;
 pub use single::parse_single;
 pub use statistics::{Extent, read_statistics};

@@ -16,9 +16,13 @@ use crate::times;
 use crate::view::{Body, ChunkView};
 use crate::{bools, floats, ints};
 
+/// Most parts of a chunk: beyond, its readings take less memory than their statistics.
+pub const PARTS_MAX: usize = 4096;
+
 impl ChunkView<'_> {
     /// Replaces what is in `parts` by the statistics of the chunk's parts, in order of time, and says
-    /// whether it could: only for times that ascend, and for all kinds but text. A part begins with the first
+    /// whether it could: only for times that ascend, for all kinds but text, and
+    /// where there are at most [`PARTS_MAX`]. A part begins with the first
     /// reading that is in none before it, and ends before the time that `end_of` gives for that one's.
     ///
     /// Sums may differ in their last bits from those of readings added one by one.
@@ -40,6 +44,9 @@ impl ChunkView<'_> {
             return Ok(false);
         }
         let times = self.cut(body, scratch, end_of)?;
+        if scratch.ends.len() > PARTS_MAX {
+            return Ok(false);
+        }
         let mut values = Cursor::new(body.values);
         match floats::read_power(&mut values).filter(|_| self.kind() == Kind::F64) {
             Some(power) => self.of_digits(&mut values, scratch, &times, power, parts)?,
@@ -256,6 +263,22 @@ impl Digits {
             min: Some(value(self.min)),
             max: Some(value(self.max)),
             sum: Sum::F64(self.sum as f64 / power),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_of_any_size_are_added_exactly() {
+        for digit in [i64::MAX, i64::MIN] {
+            let mut digits = Digits::NONE;
+            digits.add(&[digit; 128], true);
+            digits.add(&[1], false);
+            assert_eq!(digits.sum, 128 * i128::from(digit) + 1);
+            assert_eq!((digits.first, digits.last), (digit, 1));
         }
     }
 }

@@ -310,6 +310,15 @@ mod tests {
     }
 
     #[test]
+    fn witness_is_found_behind_pages_of_zeros() {
+        let zeros = vec![0; 3 * ZEROS.len()];
+        let mut image = Image::new().record(b"bad", 32).record(&zeros, 32);
+        let witness = u64::from(image.end());
+        image = image.record(b"later", 56).flipped(48);
+        assert_eq!(image.scan().1.tail, Tail::Damaged { witness });
+    }
+
+    #[test]
     fn bad_record_before_one_of_a_later_group_is_damage() {
         let image = Image::new()
             .record(b"first", 32)

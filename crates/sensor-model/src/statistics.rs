@@ -9,7 +9,7 @@ use crate::value::{Reading, Value};
 /// The sum of a run of values, exact for integers and flags.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Sum {
-    /// Sum of floats, added in the order of the readings; may overflow to infinity.
+    /// Sum of floats, whose last bits depend on the order in which they were added; may overflow to infinity.
     F64(f64),
     /// Sum of integers, or the number of `true` flags. 65,536 chunks of 65,536 readings cannot overflow it.
     I64(i128),

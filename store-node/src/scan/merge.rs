@@ -11,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use column_codec::Scratch;
+use column_codec::{DecodeError, Scratch};
 use sensor_model::{Columns, Kind, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
@@ -258,8 +258,14 @@ impl<'a> Sweep<'a> {
             self.parts.reverse();
         }
         for part in &self.parts {
-            if taker.statistics(part)? == Some(Flow::Enough) {
-                return Ok(Some(Flow::Enough));
+            match taker.statistics(part)? {
+                Some(Flow::More) => {}
+                Some(Flow::Enough) => return Ok(Some(Flow::Enough)),
+                // A part that was cut where its bucket ends is within it, if its times are in order.
+                None => {
+                    let error = DecodeError::StatisticsDiffer { what: "order" };
+                    return Err(self.reader.damaged(error));
+                }
             }
         }
         Ok(Some(Flow::More))

@@ -295,11 +295,8 @@ mod tests {
     }
 
     fn add_one(unsealed: &mut Unsealed, order: u64, time: i64) {
-        let span = Span {
-            first: time,
-            last: time,
-        };
-        unsealed.add_readings(order, &readings([time]), span, &mut Buffers::default());
+        let reading = readings([time]).reading(0).unwrap();
+        unsealed.add_reading(order, reading, &mut Buffers::default());
     }
 
     #[test]
@@ -350,15 +347,11 @@ mod tests {
         let mut unsealed = Unsealed::new(Kind::Text);
         for time in 0..64 {
             assert!(unsealed.select(range(0, 100)).pieces.is_empty());
-            let long = Columns {
-                times: vec![time],
-                values: Values::Text(vec!["x".repeat(1024)]),
+            let long = Reading {
+                timestamp: Timestamp::from_nanos(time),
+                value: Value::Text("x".repeat(1024)),
             };
-            let span = Span {
-                first: time,
-                last: time,
-            };
-            unsealed.add_readings(7, &long, span, &mut Buffers::default());
+            unsealed.add_reading(7, long, &mut Buffers::default());
         }
         assert_eq!(unsealed.select(range(0, 100)).pieces.len(), 1);
     }

@@ -155,16 +155,16 @@ impl SeriesReadings {
 #[cfg(test)]
 mod tests {
     use column_codec::{encode, parse};
-    use sensor_model::Values;
+    use sensor_model::{Timestamp, Value, Values};
 
     use super::*;
 
     fn add_one(series: &mut SeriesReadings, time: i64, value: i64) {
-        let one = Columns {
-            times: vec![time],
-            values: Values::I64(vec![value]),
+        let one = Reading {
+            timestamp: Timestamp::from_nanos(time),
+            value: Value::I64(value),
         };
-        series.add_readings(7, &one, &mut Buffers::default());
+        series.add_reading(7, one, &mut Buffers::default());
     }
 
     /// Values are ten times their times.

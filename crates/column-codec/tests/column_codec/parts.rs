@@ -1,6 +1,6 @@
 //! Statistics of parts of a chunk are those of their readings.
 
-use column_codec::{Scratch, encode, parse};
+use column_codec::{PARTS_MAX, Scratch, encode, parse};
 use proptest::prelude::*;
 use sensor_model::{Columns, Kind, Statistics, Sum, Timestamp, Values};
 
@@ -72,6 +72,25 @@ fn steps_of_more_than_half_of_all_time_are_cut() {
         for end in [i64::MIN, -1, 0, 1, i64::MAX] {
             check(&columns, &mut Scratch::new(), |_| end);
         }
+    }
+}
+
+#[test]
+fn a_chunk_of_more_parts_than_there_may_be_is_not_cut() {
+    for (count, is_cut) in [(PARTS_MAX, true), (PARTS_MAX + 1, false)] {
+        let columns = Columns {
+            times: (0..count as i64).collect(),
+            values: Values::F64(vec![0.5; count]),
+        };
+        let mut bytes = Vec::new();
+        encode(&columns, &mut bytes).unwrap();
+        let view = parse(&bytes).unwrap();
+        let mut parts = Vec::new();
+        let mut end = |first: Timestamp| Timestamp::from_nanos(first.as_nanos() + 1);
+        let cut = view
+            .parts(&mut Scratch::new(), &mut end, &mut parts)
+            .unwrap();
+        assert_eq!((cut, parts.len()), (is_cut, if is_cut { count } else { 0 }));
     }
 }
 

@@ -52,11 +52,10 @@ pub fn cargo() -> Command {
 /// When cargo cannot be run or the build fails; cargo has said why.
 pub fn example(package: &str, name: &str, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--example", name]);
     match profile {
-        // With the features that everything else is compiled with, which are those of the whole.
-        Profile::Debug => command.arg("--workspace"),
-        Profile::Release => command.args(["--release", "-p", package]),
+        // With the features, and so the code, that the tests are compiled with: nothing is compiled twice.
+        Profile::Debug => command.args(["test", "--workspace", "--no-run"]),
+        Profile::Release => command.args(["build", "--release", "-p", package, "--example", name]),
     };
     let status = command.status().context("cannot run cargo")?;
     if !status.success() {

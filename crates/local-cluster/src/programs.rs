@@ -52,8 +52,9 @@ pub fn cargo() -> Command {
 /// When cargo cannot be run or the build fails; cargo has said why.
 pub fn example(package: &str, name: &str, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
+    // As `cargo xtask test` compiles: nothing is compiled twice, and the code is the same.
+    command.env("CARGO_INCREMENTAL", "0");
     match profile {
-        // With the features, and so the code, that the tests are compiled with: nothing is compiled twice.
         Profile::Debug => command.args(["test", "--workspace", "--no-run"]),
         Profile::Release => command.args(["build", "--release", "-p", package, "--example", name]),
     };

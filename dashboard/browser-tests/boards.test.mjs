@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { LOOKS, URL_UNDER_TEST, accessible, api, fedSeries, launch, picture, until, withPage } from "./support.mjs";
+import { LOOKS, URL_UNDER_TEST, accessible, api, fedSeries, launch, picture, post, until, withPage } from "./support.mjs";
 
 let browser;
 let fed;
@@ -111,12 +111,7 @@ test("values, ages and trends change by themselves and lead into Explore", async
 
 test("a value beyond its limits is told in colour, sign and words, as soon as it is", async () => {
   const path = "test/boards/level";
-  const put = async (value) => {
-    const body = JSON.stringify([{ path, timestamp: "now", value, kind: "f64", unit: "m" }]);
-    const headers = { "content-type": "application/json" };
-    const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, { method: "POST", headers, body });
-    assert.ok(response.ok, await response.text());
-  };
+  const put = (value) => post([{ path, timestamp: "now", value, kind: "f64", unit: "m" }]);
   await put(1.5);
   const limits = { match: path, label: "Level", low: 1, high: 2 };
   await write("limits", { title: "Limits", tiles: [limits, { match: "test/boards/none" }] });

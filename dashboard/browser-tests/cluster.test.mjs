@@ -1,15 +1,14 @@
 // The page of the cluster over a running system: fresh, and true while a node is away.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { LOOKS, URL_UNDER_TEST, accessible, launch, picture, until, withPage } from "./support.mjs";
+import { LOOKS, URL_UNDER_TEST, accessible, launch, picture, system, until, withPage } from "./support.mjs";
 
 let browser;
 let nodes;
 before(async () => {
   browser = await launch();
-  ({ nodes } = JSON.parse(await readFile(process.env.DEMO_JSON, "utf8")));
+  ({ nodes } = await system());
 });
 after(() => browser?.close());
 

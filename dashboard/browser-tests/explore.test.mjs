@@ -12,6 +12,7 @@ import {
   objections,
   open,
   picture,
+  post,
   rangeAnswers,
   tableRows,
   until,
@@ -83,15 +84,6 @@ function inkedAt(page, share, top) {
     },
     [share, top],
   );
-}
-
-async function post(readings) {
-  const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(readings),
-  });
-  assert.ok(response.ok, await response.text());
 }
 
 test("a spike of one reading is seen at every zoom, from the whole range down to the reading", async () => {

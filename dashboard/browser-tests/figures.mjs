@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { readFile, readdir } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { URL_UNDER_TEST, api, drawn, hydrated, launch, until } from "./support.mjs";
+import { URL_UNDER_TEST, api, drawn, hydrated, launch, post, until } from "./support.mjs";
 
 const LOADS = 7;
 /** From ten million readings to a few dozen. */
@@ -72,7 +72,7 @@ async function zooming(path) {
   assert.ok(path, "set LONG_SERIES");
   const { series } = await api(`/api/v1/series?match=${path}`);
   const [first, last] = [series[0].first, series[0].last].map((time) => Date.parse(time?.timestamp ?? time));
-  await put(path, Math.floor((first + last) / 2), SPIKE);
+  await post([{ path, timestamp: Math.floor((first + last) / 2), value: SPIKE }]);
   const range = [first, last].map((ms) => new Date(ms).toISOString());
   await fresh(async (page) => {
     await page.goto(`${URL_UNDER_TEST}/?series=${path}&from=${range[0]}&to=${range[1]}&live=0`);
@@ -109,16 +109,6 @@ async function zooming(path) {
       `a zoom step over ${series[0].count} readings: ${median(times).toFixed(0)} ms, ${worst.toFixed(0)} ms at most of ${times.length} (bar: 100 ms); a spike of one reading is drawn at each`,
     );
   });
-}
-
-/** Writes one reading. */
-async function put(path, timestamp, value) {
-  const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify([{ path, timestamp, value }]),
-  });
-  assert.ok(response.ok, await response.text());
 }
 
 /** Numeric series that are being written. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { URL_UNDER_TEST, api, drawn, launch, open, picture, tableRows, until, withPage } from "./support.mjs";
+import { api, drawn, launch, open, picture, post, tableRows, until, withPage } from "./support.mjs";
 
 let browser;
 before(async () => {
@@ -12,14 +12,7 @@ after(() => browser?.close());
 
 const live = (path) => `?series=${path}&from=-5m&to=now&live=1`;
 
-async function put(path, value, timestamp = Date.now()) {
-  const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify([{ path, timestamp, value, unit: "Cel" }]),
-  });
-  assert.ok(response.ok, await response.text());
-}
+const put = (path, value, timestamp = Date.now()) => post([{ path, timestamp, value, unit: "Cel" }]);
 
 const tiled = (page) => page.textContent(".tile-value .value");
 

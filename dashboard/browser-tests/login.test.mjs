@@ -3,13 +3,13 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { LOOKS, accessible, hydrated, launch, picture, withPage } from "./support.mjs";
+import { LOOKS, accessible, hydrated, launch, picture, system, withPage } from "./support.mjs";
 
 const run = promisify(execFile);
 const COOKIE = "__Host-tidemark-session";
@@ -23,7 +23,7 @@ const passwords = {};
 before(async () => {
   const program = process.env.DASHBOARD_PROGRAM;
   assert.ok(program, "set DASHBOARD_PROGRAM to the dashboard's program, as `cargo xtask test` does");
-  const { nodes, identities } = JSON.parse(await readFile(process.env.DEMO_JSON, "utf8"));
+  const { nodes, identities } = await system();
   folder = await mkdtemp(path.join(tmpdir(), "tidemark-users-"));
   const users = path.join(folder, "users.json");
   for (const role of ["reader", "operator"]) {

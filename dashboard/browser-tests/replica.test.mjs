@@ -2,29 +2,24 @@
 // Last of all tests over the running system: a node of it is killed for good.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { URL_UNDER_TEST, api, drawn, launch, open, picture, until, withPage } from "./support.mjs";
+import { api, drawn, launch, open, picture, post, system, until, withPage } from "./support.mjs";
 
 let browser;
 let nodes;
 before(async () => {
   browser = await launch();
-  ({ nodes } = JSON.parse(await readFile(process.env.DEMO_JSON, "utf8")));
+  ({ nodes } = await system());
 });
 after(() => browser?.close());
 
 /** Writes 0, 1, 2… every 100 ms until it is told to stop; one whose fate is unknown is written again. */
 function writing(path) {
   const state = { count: 0, stopped: false };
-  const written = async (reading) => {
-    const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify([reading]),
-    });
-    return response.ok;
-  };
+  const written = (reading) => post([reading]).then(
+    () => true,
+    () => false,
+  );
   const done = (async () => {
     while (!state.stopped) {
       const reading = { path, timestamp: Date.now(), value: state.count };

@@ -103,6 +103,21 @@ export async function api(address) {
   return body;
 }
 
+/** Writes readings by the HTTP API. */
+export async function post(readings) {
+  const response = await fetch(`${URL_UNDER_TEST}/api/v1/readings`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(readings),
+  });
+  assert.ok(response.ok, await response.text());
+}
+
+/** The system under test: its nodes with their processes, and the identities that were made for it. */
+export async function system() {
+  return JSON.parse(await readFile(process.env.DEMO_JSON, "utf8"));
+}
+
 /** Asks until `accept` gives something. */
 export async function until(what, accept) {
   const deadline = Date.now() + PATIENCE;

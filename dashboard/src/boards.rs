@@ -18,13 +18,13 @@ mod view;
 
 use std::sync::Arc;
 
-use axum::extract::rejection::FormRejection;
-use axum::extract::{DefaultBodyLimit, Form, Path, Query, State};
+use axum::extract::rejection::{ExtensionRejection, FormRejection};
+use axum::extract::{DefaultBodyLimit, Form, FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use query_app::api::Caller;
 use query_app::board::Board;
 use sensor_model::BoardName;
 use serde::Deserialize;
@@ -56,12 +56,14 @@ struct Pages {
 }
 
 /// Who asks, and how their page looks.
-#[derive(Clone)]
 struct Asker {
     boards: Boards,
     visitor: Visitor,
     headers: HeaderMap,
 }
+
+/// Who asks and may edit; others are refused.
+struct Editor(Asker);
 
 #[derive(Deserialize)]
 struct Wanted {
@@ -108,18 +110,36 @@ pub(crate) fn router(api: Router, clock: Arc<dyn Clock>) -> Router {
         .with_state(pages)
 }
 
-impl Pages {
-    fn asker(&self, visitor: Visitor, caller: Caller, headers: HeaderMap) -> Asker {
+impl FromRequestParts<Pages> for Asker {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Self::Rejection> {
+        let Extension(visitor) = Extension::from_request_parts(parts, pages).await?;
+        let Extension(caller) = Extension::from_request_parts(parts, pages).await?;
         let context = ServerContext {
-            api: self.api.clone(),
+            api: pages.api.clone(),
             caller,
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&pages.clock),
         };
-        Asker {
+        Ok(Self {
             boards: Boards::new(context),
             visitor,
-            headers,
+            headers: parts.headers.clone(),
+        })
+    }
+}
+
+impl FromRequestParts<Pages> for Editor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Response> {
+        let asker = Asker::from_request_parts(parts, pages).await;
+        let asker = asker.map_err(IntoResponse::into_response)?;
+        if asker.may_edit() {
+            return Ok(Self(asker));
         }
+        let only = "Readers look at boards; an operator changes them.";
+        Err(asker.sorry(&Problem::new("FORBIDDEN", only)))
     }
 }
 
@@ -153,22 +173,9 @@ impl Asker {
         *response.status_mut() = status;
         response
     }
-
-    /// The refusal of whoever may not edit.
-    fn refused(&self) -> Option<Response> {
-        let only = "Readers look at boards; an operator changes them.";
-        (!self.may_edit()).then(|| self.sorry(&Problem::new("FORBIDDEN", only)))
-    }
 }
 
-async fn list_page(
-    State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
-    Query(wanted): Query<Wanted>,
-    headers: HeaderMap,
-) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
+async fn list_page(asker: Asker, Query(wanted): Query<Wanted>) -> Response {
     listed(&asker, wanted.since.as_deref(), None, "").await
 }
 
@@ -192,17 +199,7 @@ async fn listed(
     response
 }
 
-async fn create(
-    State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    new: Result<Form<New>, FormRejection>,
-) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
-    if let Some(refused) = asker.refused() {
-        return refused;
-    }
+async fn create(Editor(asker): Editor, new: Result<Form<New>, FormRejection>) -> Response {
     let Ok(Form(new)) = new else {
         let problem = Problem::new("BAD_REQUEST", NOT_A_FORM);
         return listed(&asker, None, Some(problem), "").await;
@@ -244,13 +241,10 @@ async fn made(asker: &Asker, new: &New) -> Result<(String, String), Problem> {
 
 async fn show(
     State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
+    asker: Asker,
     Path(name): Path<String>,
     Query(wanted): Query<Wanted>,
-    headers: HeaderMap,
 ) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
     let picture = match pages.looks.look(&name, wanted.since.as_deref()).await {
         Ok(picture) => picture,
         Err(problem) => return asker.sorry(&problem),
@@ -265,17 +259,10 @@ async fn show(
 }
 
 async fn edit(
-    State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
+    Editor(asker): Editor,
     Path(name): Path<String>,
     Query(wanted): Query<Wanted>,
-    headers: HeaderMap,
 ) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
-    if let Some(refused) = asker.refused() {
-        return refused;
-    }
     let since = wanted.since.as_deref();
     match asker.boards.read_or_standard(&name, since).await {
         Ok(kept) => edited(&asker, &name, Draft::of(&kept), editor::Note::None).await,
@@ -295,17 +282,10 @@ async fn edited(asker: &Asker, name: &str, draft: Draft, note: editor::Note) -> 
 }
 
 async fn change(
-    State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
+    Editor(asker): Editor,
     Path(name): Path<String>,
-    headers: HeaderMap,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
-    if let Some(refused) = asker.refused() {
-        return refused;
-    }
     let form = form.ok().and_then(|Form(pairs)| Draft::parse(pairs));
     let Some((mut draft, act)) = form else {
         return asker.sorry(&Problem::new("BAD_REQUEST", NOT_A_FORM));
@@ -337,17 +317,10 @@ async fn change(
 }
 
 async fn remove(
-    State(pages): State<Pages>,
-    Extension(visitor): Extension<Visitor>,
-    Extension(caller): Extension<Caller>,
+    Editor(asker): Editor,
     Path(name): Path<String>,
-    headers: HeaderMap,
     removal: Result<Form<Removal>, FormRejection>,
 ) -> Response {
-    let asker = pages.asker(visitor, caller, headers);
-    if let Some(refused) = asker.refused() {
-        return refused;
-    }
     let Ok(Form(Removal { revision })) = removal else {
         return asker.sorry(&Problem::new("BAD_REQUEST", NOT_A_FORM));
     };

@@ -10,6 +10,7 @@
 
 mod damage;
 mod format;
+mod hash;
 pub mod library;
 pub mod manifest;
 pub mod segment;

@@ -237,45 +237,38 @@ fn row(place: usize, draft: &Draft, note: &Note, catalog: &Catalog) -> impl Into
                     <select name=FIELDS[5] aria-invalid=wrong_in(5) autofocus=wrong_in(5).is_some()>{lengths(&typed[5])}</select>
                 </label>
                 <div class="row-tools">
-                    <button
-                        type="submit"
-                        class="button"
-                        name="do"
-                        value=Act::Up(place).to_text()
-                        formnovalidate
-                        disabled=place == 0
-                        autofocus=focused(Act::Up(0))
-                        aria-label=format!("Move tile {number} up")
-                    >
-                        "↑"
-                    </button>
-                    <button
-                        type="submit"
-                        class="button"
-                        name="do"
-                        value=Act::Down(place).to_text()
-                        formnovalidate
-                        disabled=place == last
-                        autofocus=focused(Act::Down(0))
-                        aria-label=format!("Move tile {number} down")
-                    >
-                        "↓"
-                    </button>
-                    <button
-                        type="submit"
-                        class="button"
-                        name="do"
-                        value=Act::Remove(place).to_text()
-                        formnovalidate
-                        aria-label=format!("Remove tile {number}")
-                    >
-                        "Remove"
-                    </button>
+                    {tool(Act::Up(place), "↑", format!("Move tile {number} up"), place == 0, focused(Act::Up(0)))}
+                    {tool(Act::Down(place), "↓", format!("Move tile {number} down"), place == last, focused(Act::Down(0)))}
+                    {tool(Act::Remove(place), "Remove", format!("Remove tile {number}"), false, false)}
                 </div>
                 {why}
                 {matches(typed, catalog)}
             </fieldset>
         </li>
+    }
+}
+
+/// A button that does `act` to a row.
+fn tool(
+    act: Act,
+    sign: &'static str,
+    name: String,
+    is_disabled: bool,
+    is_focused: bool,
+) -> impl IntoView + use<> {
+    view! {
+        <button
+            type="submit"
+            class="button"
+            name="do"
+            value=act.to_text()
+            formnovalidate
+            disabled=is_disabled
+            autofocus=is_focused
+            aria-label=name
+        >
+            {sign}
+        </button>
     }
 }
 

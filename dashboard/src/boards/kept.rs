@@ -83,7 +83,7 @@ impl Boards {
         since: Option<&str>,
     ) -> Result<Kept, Problem> {
         match self.read(name, since).await {
-            Err(problem) if problem.code == "NOT_FOUND" && name == standard::NAME => {
+            Err(problem) if standard::stands_in(name, &problem) => {
                 let catalog = self.catalog().await?;
                 Ok(standard::board(&catalog))
             }

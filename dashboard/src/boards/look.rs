@@ -194,9 +194,7 @@ impl Looks {
         let boards = Boards::new(self.context.clone());
         match boards.read(name.as_str(), Some(since)).await {
             Ok(kept) => Ok(Some(kept)),
-            Err(problem) if problem.code == "NOT_FOUND" && name.as_str() == standard::NAME => {
-                Ok(None)
-            }
+            Err(problem) if standard::stands_in(name.as_str(), &problem) => Ok(None),
             Err(problem) => Err(problem),
         }
     }
@@ -263,7 +261,7 @@ impl Looks {
         };
         match read {
             Ok(kept) => Ok((kept, None)),
-            Err(problem) if problem.code == "NOT_FOUND" && name == standard::NAME => {
+            Err(problem) if standard::stands_in(name, &problem) => {
                 let made = before.and_then(|before| Some((before, before.standard_at?)));
                 if let Some((before, at)) = made
                     && at.elapsed() < STANDARD_FRESH

@@ -8,7 +8,7 @@ use query_app::board::{Board, Tile};
 use sensor_model::{Kind, Pattern};
 
 use super::kept::Kept;
-use crate::answers::{Catalog, CatalogEntry};
+use crate::answers::{Catalog, CatalogEntry, Problem};
 
 /// Its name in addresses. A board that is kept under it is shown in its place.
 pub(super) const NAME: &str = "default";
@@ -18,6 +18,11 @@ const TITLE: &str = "Default";
 const TILES: usize = 24;
 /// Series that were silent for longer before the newest reading of all are left out.
 const SILENT: Duration = Duration::from_secs(86_400);
+
+/// Whether it is shown where reading the board `name` gave `problem`: nobody keeps one under its name.
+pub(super) fn stands_in(name: &str, problem: &Problem) -> bool {
+    name == NAME && problem.code == "NOT_FOUND"
+}
 
 /// The board for these series: of each branch of the tree one after the other, there of each device, what
 /// is measured before what is counted or told; and nothing of what the system says of itself.

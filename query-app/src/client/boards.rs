@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::answer::{FrameReader, out_of_place, token};
 use super::leader::Errand;
+use super::upkeep::token_of;
 use super::{Client, millis};
 use crate::board::Board;
 use crate::failure::Failure;
@@ -145,11 +146,7 @@ impl Client {
             name: "change of the board",
         };
         let done = self.at_leader(&errand, Instant::now() + terms.timeout);
-        let done = done.await?;
-        match done.frame.response {
-            Response::Written { token } => Ok(token),
-            _ => Err(out_of_place(&done.address, &done.frame)),
-        }
+        token_of(&done.await?)
     }
 }
 

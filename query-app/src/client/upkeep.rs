@@ -145,7 +145,8 @@ impl Client {
     }
 }
 
-fn token_of(done: &Done) -> Result<Token, Failure> {
+/// The token of a change that was committed.
+pub(super) fn token_of(done: &Done) -> Result<Token, Failure> {
     match done.frame.response {
         Response::Written { token } => Ok(token),
         _ => Err(out_of_place(&done.address, &done.frame)),

@@ -7,12 +7,14 @@
 //! Both directions are one algorithm: every time is looked at through a *key* that ascends in the
 //! direction of the sweep.
 
+mod lone;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 
-use column_codec::{DecodeError, Scratch};
-use sensor_model::{Columns, Kind, Statistics, TimeRange, Values};
+use column_codec::Scratch;
+use sensor_model::{Columns, Statistics, TimeRange, Values};
 use store_wire::message::Order;
 
 use super::memory::Held;
@@ -181,113 +183,12 @@ impl<'a> Sweep<'a> {
         Ok(())
     }
 
-    /// What comes next, if all its readings are wanted in one piece, `taker` takes statistics, and nothing
-    /// else can have a reading among its. It waits no longer.
-    fn lone(&mut self, taker: &dyn Taker) -> Result<Option<Waiting>, ScanError> {
-        if !self.open.is_empty() {
-            return Ok(None);
-        }
-        while let Some(Reverse(next)) = self.waiting.pop() {
-            if let Source::Segment(entry) = &next.source {
-                self.expand(entry, next.commit)?;
-                continue;
-            }
-            let follows = self.waiting.peek();
-            let overlapping = follows.filter(|Reverse(other)| other.start_key <= next.end_key);
-            if let Some(Reverse(other)) = overlapping {
-                let is_segment = matches!(other.source, Source::Segment(_));
-                let other = is_segment.then(|| self.waiting.pop()).flatten();
-                self.waiting.push(Reverse(next));
-                if let Some(Reverse(Waiting {
-                    source: Source::Segment(entry),
-                    commit,
-                    ..
-                })) = other
-                {
-                    self.expand(&entry, commit)?;
-                    continue;
-                }
-                return Ok(None);
-            }
-            if self.is_whole(&next)
-                && (taker.takes_statistics(next.first, next.last) || taker.takes_parts())
-            {
-                return Ok(Some(next));
-            }
-            self.waiting.push(Reverse(next));
-            return Ok(None);
-        }
-        Ok(None)
-    }
-
-    /// Whether all readings of `waiting` lie in the range, and none is masked.
-    fn is_whole(&self, waiting: &Waiting) -> bool {
-        self.range.from.as_nanos() <= waiting.first
-            && waiting.last < self.range.to.as_nanos()
-            && !self.masks_of(waiting).any(|_| true)
-    }
-
-    /// Hands `waiting`, which stands alone, to `taker` by its statistics, or by those of its parts;
-    /// `None` if its readings must be looked at.
-    fn without_readings(
-        &mut self,
-        waiting: &Waiting,
-        taker: &mut dyn Taker,
-    ) -> Result<Option<Flow>, ScanError> {
-        self.limits.check()?;
-        if taker.takes_statistics(waiting.first, waiting.last) {
-            return match self.statistics(&waiting.source)? {
-                Some(statistics) => taker.statistics(&statistics),
-                None => Ok(None),
-            };
-        }
-        let chunk = match &waiting.source {
-            _ if self.reader.series.kind == Kind::Text => return Ok(None),
-            Source::Chunk(entry, chunk) => self.reader.chunk(entry, chunk)?,
-            Source::Piece(piece) if piece.is_sorted => self.reader.piece(piece)?,
-            Source::Piece(_) | Source::Head(_) | Source::Segment(_) => return Ok(None),
-        };
-        let view = self.reader.view(&chunk)?;
-        let mut part_end = |first| taker.part_end(first);
-        let cut = view.parts(&mut self.scratch, &mut part_end, &mut self.parts);
-        if !cut.map_err(|error| self.reader.damaged(error))? {
-            return Ok(None);
-        }
-        self.limits.note_read(view.decoded_len())?;
-        if self.order == Order::Descending {
-            self.parts.reverse();
-        }
-        for part in &self.parts {
-            match taker.statistics(part)? {
-                Some(Flow::More) => {}
-                Some(Flow::Enough) => return Ok(Some(Flow::Enough)),
-                // A part that was cut where its bucket ends is within it, if its times are in order.
-                None => {
-                    let error = DecodeError::StatisticsDiffer { what: "order" };
-                    return Err(self.reader.damaged(error));
-                }
-            }
-        }
-        Ok(Some(Flow::More))
-    }
-
     /// The masks that may take readings of `waiting`.
     fn masks_of(&self, waiting: &Waiting) -> impl Iterator<Item = &Mask> {
         let (first, last, through) = (waiting.first, waiting.last, waiting.masked_through);
         self.masks
             .iter()
             .filter(move |mask| mask.index > through && mask.first <= last && first <= mask.last)
-    }
-
-    fn statistics(&self, source: &Source) -> Result<Option<Statistics>, ScanError> {
-        match source {
-            Source::Chunk(_, chunk) => Ok(Some(chunk.statistics.clone())),
-            Source::Piece(piece) if piece.is_sorted => {
-                let chunk = self.reader.piece(piece)?;
-                Ok(Some(self.reader.view(&chunk)?.statistics()))
-            }
-            Source::Piece(_) | Source::Head(_) | Source::Segment(_) => Ok(None),
-        }
     }
 
     /// Opens everything that may hold the next reading.

@@ -6,12 +6,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use segment_log::{Disk, read_file, write_file_atomically};
 use sensor_model::{Pattern, Reading, SeriesDescription, TimeRange};
 use serde::{Deserialize, Serialize};
 
+pub use super::hash::{NotAHash, SegmentHash};
 use crate::state::boards::BoardRecord;
 use crate::state::nodes::NodeRecord;
 use crate::state::voids::Voids;
@@ -26,10 +26,6 @@ const HEADER_BYTES: usize = 56;
 const UNFINISHED: &str = ".tmp";
 /// How deep a manifest's CBOR may nest.
 const DEPTH_MAX: usize = 16;
-
-/// The BLAKE3 of a sealed file: its name, and the proof of its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SegmentHash(#[serde(with = "serde_bytes")] pub [u8; 32]);
 
 /// An interval of time that a segment keeps to: `start` and the `width` nanoseconds from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -460,50 +456,5 @@ impl fmt::Display for ManifestId {
             "{:020}-{:020}.manifest",
             self.position, self.jobs_through
         )
-    }
-}
-
-impl fmt::Display for SegmentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-/// A text that is not the hash of a segment: 64 hexadecimal digits, the letters small.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not the hash of a segment, which is 64 digits of 0-9 and a-f")]
-pub struct NotAHash {
-    /// The refused text, cut where it is longer than a hash.
-    pub text: String,
-}
-
-impl FromStr for SegmentHash {
-    type Err = NotAHash;
-
-    /// Reads what [`Display`](fmt::Display) writes, and nothing else: a hash has one spelling.
-    fn from_str(text: &str) -> Result<Self, NotAHash> {
-        let refused = || NotAHash {
-            text: text.chars().take(64).collect(),
-        };
-        let digit = |byte: u8| match byte {
-            b'0'..=b'9' => Ok(byte - b'0'),
-            b'a'..=b'f' => Ok(byte - b'a' + 10),
-            _ => Err(refused()),
-        };
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let mut hash = [0; 32];
-        if pairs.len() != hash.len() || !rest.is_empty() {
-            return Err(refused());
-        }
-        for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
-            *byte = digit(*high)? << 4 | digit(*low)?;
-        }
-        Ok(Self(hash))
-    }
-}
-
-impl fmt::Debug for SegmentHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
     }
 }

@@ -125,10 +125,10 @@ async fn a_change_whose_leader_died_half_way_is_gone_on_with() {
     let leader = cluster.leader().await;
     let rest: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
     let (stays, goes) = (rest[0], rest[1]);
-    // Nobody but the leader has room for entries, so that what it begins is not committed.
+    // Nobody but the leader has room for any entry, so that what it begins is not committed.
     for id in &rest {
         let disk = &cluster.disks[id];
-        disk.set_capacity(Some(disk.used_bytes() + (64 << 20)));
+        disk.set_capacity(Some(disk.used_bytes() + (16 << 20)));
         let replica = cluster.replica(*id);
         until(|| (replica.load() == NodeLoad::Overloaded).then_some(())).await;
     }

@@ -18,8 +18,20 @@ const COLOURS = 8;
 /** Height of the mark where readings are missing, in pixels. */
 const MISSING_HEIGHT = 5;
 
+/** How far from the window a chart is drawn: a whole window, so that it is there when it is scrolled to. */
+const NEAR = { rootMargin: "100%" };
+
 /** Every chart of the page: they are moved together. */
 export const charts = new Set();
+
+/** Draws what is out of view too. */
+export function paintAll() {
+  for (const chart of charts) {
+    chart.paint();
+  }
+}
+
+addEventListener("beforeprint", paintAll);
 
 /** A chart in an element of the page. */
 export class Chart {
@@ -29,6 +41,10 @@ export class Chart {
     this.plot = null;
     this.sheet = null;
     this.shape = "";
+    this.isNear = true;
+    this.isDue = false;
+    this.sight = new IntersectionObserver((entries) => this.seen(entries.at(-1).isIntersecting), NEAR);
+    this.sight.observe(host);
     this.resize = new ResizeObserver(() => this.fit());
     this.resize.observe(host);
     this.repaint = () => this.rebuild();
@@ -41,9 +57,22 @@ export class Chart {
     this.detach = attach(this);
   }
 
-  /** Draws `sheet` in place of the one before. */
+  /** Draws `sheet` in place of the one before, as soon as somebody may see it; the first one at once. */
   draw(sheet) {
     this.sheet = sheet;
+    this.isDue = true;
+    if (this.isNear || !this.plot) {
+      this.paint();
+    }
+  }
+
+  /** Draws what is not drawn yet. */
+  paint() {
+    if (!this.isDue) {
+      return;
+    }
+    this.isDue = false;
+    const { sheet } = this;
     const shape = JSON.stringify([
       sheet.stepped,
       sheet.units,
@@ -63,10 +92,19 @@ export class Chart {
     }
   }
 
+  /** Notes whether it is in view, or soon may be. */
+  seen(isNear) {
+    this.isNear = isNear;
+    if (isNear) {
+      this.paint();
+    }
+  }
+
   /** Takes the drawing away and stops listening. */
   destroy() {
     this.detach();
     charts.delete(this);
+    this.sight.disconnect();
     this.resize.disconnect();
     this.theme.disconnect();
     this.dark.removeEventListener("change", this.repaint);

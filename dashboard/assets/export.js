@@ -2,6 +2,7 @@
 //
 // The question that the charts show is on their element, as `src/plan.rs` wrote it.
 
+import { paintAll } from "./chart.js";
 import { dateTime, zoneName } from "./time.js";
 
 function question() {
@@ -27,6 +28,8 @@ export async function downloadPicture() {
   if (panels.length === 0) {
     return nothing();
   }
+  paintAll();
+  await new Promise(requestAnimationFrame);
   const ratio = devicePixelRatio;
   const style = getComputedStyle(document.body);
   const lines = panels.map((panel) => [...panel.querySelectorAll(".summaries li")]);

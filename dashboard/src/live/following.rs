@@ -31,7 +31,7 @@ const BUCKET_SHARE: f64 = 1.0 / 60.0;
 /// For how long, in ms, what came is kept: an answer may come from a replica that is a bit behind.
 const KEPT_MS: f64 = 10_000.0;
 /// How often, in ms, what came is drawn: often enough to be seen within a second of the commit.
-const DRAW_MS: f64 = 700.0;
+const DRAW_MS: f64 = 450.0;
 
 #[wasm_bindgen(module = "/assets/tail.js")]
 extern "C" {

@@ -18,6 +18,7 @@ mod change;
 mod delete;
 mod describe;
 mod freshness;
+mod handover;
 mod reads;
 mod retention;
 mod tail;

@@ -150,8 +150,15 @@ impl PartialOrd for SeriesPath {
 }
 
 impl Ord for SeriesPath {
+    /// By segments, from the root down, and these by their bytes.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.segments().cmp(other.segments())
+        let (one, other) = (self.0.as_bytes(), other.0.as_bytes());
+        // A segment that ends comes before every longer one that begins like it.
+        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+        match one.iter().zip(other).find(|(one, other)| one != other) {
+            Some((one, other)) => rank(*one).cmp(&rank(*other)),
+            None => one.len().cmp(&other.len()),
+        }
     }
 }
 
@@ -191,6 +198,8 @@ impl From<SeriesPath> for String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -235,6 +244,18 @@ mod tests {
         paths.sort();
         let texts: Vec<&str> = paths.iter().map(SeriesPath::as_str).collect();
         assert_eq!(texts, ["a/b/c", "a/z", "a-b/x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn their_order_is_that_of_their_segments(
+            one in "[a-b./-]{1,8}",
+            other in "[a-b./-]{1,8}",
+        ) {
+            if let (Ok(one), Ok(other)) = (SeriesPath::new(one), SeriesPath::new(other)) {
+                prop_assert_eq!(one.cmp(&other), one.segments().cmp(other.segments()));
+            }
+        }
     }
 
     #[test]

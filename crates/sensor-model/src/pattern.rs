@@ -66,11 +66,10 @@ impl Pattern {
 
     /// Whether `path` matches.
     pub fn matches(&self, path: &SeriesPath) -> bool {
-        let pattern: Vec<&str> = self.0.split('/').collect();
-        let path: Vec<&str> = path.segments().collect();
+        let (mut pattern, mut segments) = ([""; SEGMENTS_MAX], [""; SEGMENTS_MAX]);
         wildcard_match(
-            &pattern,
-            &path,
+            segments_of(&self.0, &mut pattern),
+            segments_of(path.as_str(), &mut segments),
             |p| *p == "**",
             |p, s| segment_matches(p, s),
         )
@@ -103,6 +102,16 @@ fn fault(pattern: &str) -> Option<&'static str> {
         }
     }
     (count > SEGMENTS_MAX).then_some("it has more than 16 segments")
+}
+
+/// The segments of a pattern or path, put into `room`: there are never more.
+fn segments_of<'a, 'b>(text: &'a str, room: &'b mut [&'a str; SEGMENTS_MAX]) -> &'b [&'a str] {
+    let mut count = 0;
+    for (place, segment) in room.iter_mut().zip(text.split('/')) {
+        *place = segment;
+        count += 1;
+    }
+    &room[..count]
 }
 
 fn segment_matches(pattern: &str, segment: &str) -> bool {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use metrics::counter;
 use sensor_model::{Pattern, Reading, SeriesDescription, SeriesPath, Token, Value, reserved};
 use store_wire::columns::encode_columns;
-use store_wire::frame::FrameSender;
+use store_wire::frame::{FrameSender, SendError};
 use store_wire::identity::PeerIdentity;
 use store_wire::message::{Bounds, ErrorCode, RangeQuestion, Response, SeriesInfo, WireError};
 use tokio::sync::mpsc;
@@ -23,12 +23,13 @@ use crate::ingest::refusal::unexpected;
 use crate::node::Context;
 use crate::scan::{self, Closed, Limits, Part, ScanError, Source, Totals, catalogue};
 
+use super::handover::{Frame, Handover};
 use super::{DECODED_BYTES_MAX, GROUPS_BYTES_MAX, ROWS_MAX, Unanswered, freshness};
 
 /// How long an answer's first frame may wait for what follows.
 const BEGINNING: Duration = Duration::from_millis(50);
-/// Parts that wait for the stream: enough that scanning and sending overlap.
-const PARTS_MAX: usize = 4;
+/// Handfuls of frames that wait for the stream: enough that scanning and sending overlap.
+const HANDFULS_MAX: usize = 4;
 /// Most bytes of descriptions and readings a frame, about: well within a frame's head.
 pub(super) const LIST_BYTES_MAX: usize = 96 * 1024;
 /// What one item of a list takes at most beside its texts, as CBOR with named fields.
@@ -52,9 +53,6 @@ impl Read {
         }
     }
 }
-
-/// A frame of an answer.
-type Frame = (Response, Bytes);
 
 /// Refuses a path that the peer may not read. What a wildcard matches beyond its rights is left out
 /// without a word.
@@ -117,7 +115,7 @@ pub(super) async fn answer(
     sender
         .queue(&Response::Answer { freshness }, &[])
         .map_err(|error| WireError::new(ErrorCode::Internal, error.to_string()))?;
-    let (parts, mut frames) = mpsc::channel(PARTS_MAX);
+    let (handfuls, mut frames) = mpsc::channel(HANDFULS_MAX);
     let stop = CancellationToken::new();
     // However this ends, nobody wants more of the scan then.
     let _stopped = stop.clone().drop_guard();
@@ -131,7 +129,10 @@ pub(super) async fn answer(
                 stop,
                 ..limits(&context, deadline)
             };
-            let found = find(&read, &context, &visible, limits, &parts);
+            let mut handover = Handover::new(handfuls);
+            let found = find(&read, &context, &visible, limits, &mut handover);
+            // What was found before a scan failed is sent too. Nobody listens if it cannot be.
+            let _ = handover.hand_over();
             drop(permit);
             found
         })
@@ -145,8 +146,11 @@ pub(super) async fn answer(
             first = Ok(frames.recv().await);
         }
         let mut next = first.ok().flatten();
-        while let Some((response, body)) = next {
-            sender.send(&response, &[body]).await?;
+        while let Some(handful) = next {
+            for (response, body) in handful {
+                sender.queue(&response, &[body]).map_err(SendError::from)?;
+            }
+            sender.flush().await?;
             next = frames.recv().await;
         }
         Ok::<_, Unanswered>(())
@@ -181,10 +185,10 @@ fn find(
     context: &Context,
     visible: &dyn Fn(&SeriesPath) -> bool,
     mut limits: Limits,
-    parts: &mpsc::Sender<Frame>,
+    handover: &mut Handover,
 ) -> Result<Totals, ScanError> {
     let source = source(context);
-    let send = |frame: Frame| parts.blocking_send(frame).map_err(|_| Closed);
+    let mut send = |frame: Frame| handover.put(frame);
     let mut listed = 0_u64;
     match read {
         Read::Range(question, bounds) => {

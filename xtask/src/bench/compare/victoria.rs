@@ -51,7 +51,9 @@ impl Victoria {
         command
             .arg(format!("-storageDataPath={}", data.display()))
             .arg(format!("-httpListenAddr={address}"))
-            .args(["-retentionPeriod=100y", "-search.maxQueryDuration=30m"]);
+            .args(["-retentionPeriod=100y", "-search.maxQueryDuration=30m"])
+            // A year at a reading a second is more than the 30 million that it takes as it comes.
+            .arg("-search.maxSamplesPerSeries=1000000000");
         let process = Process::start("VictoriaMetrics", command, &dir.join("victoria.log"))?;
         until("VictoriaMetrics being there", TIMEOUT, || {
             Ok(local_cluster::page(&address, "/health", TIMEOUT).ok())
@@ -89,7 +91,7 @@ impl Peer for Victoria {
         Facts {
             name: "VictoriaMetrics",
             version: self.version.clone(),
-            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings, and may take half an hour (maxQueryDuration)",
+            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings, and may take half an hour (maxQueryDuration) and a thousand million readings of a series (maxSamplesPerSeries)",
             acknowledgement: "in memory of one node: no log is written, and up to some seconds are lost in a crash; nothing stronger can be set",
         }
     }

@@ -35,7 +35,12 @@ pub(crate) fn Charts(feed: Feed) -> impl IntoView {
         feed.drawing
             .with(|drawing| drawing.as_deref().map(plot::panels).unwrap_or_default())
     });
-    let is_first = move || feed.drawing.with(Option::is_none);
+    // Of a range that makes no sense nothing is asked.
+    let is_asked = move || {
+        let now = feed.now.get_untracked();
+        feed.view.with(|view| view.range(now, None).is_ok())
+    };
+    let is_first = move || feed.drawing.with(Option::is_none) && is_asked();
     // What scripts export and copy is what is drawn, not what is being asked for.
     let question = move || {
         feed.drawing

@@ -52,6 +52,8 @@ impl Victoria {
             .arg(format!("-storageDataPath={}", data.display()))
             .arg(format!("-httpListenAddr={address}"))
             .args(["-retentionPeriod=100y", "-search.maxQueryDuration=30m"])
+            // Whom it does not answer at once it answers later.
+            .arg("-search.maxQueueDuration=30m")
             // A year at a reading a second is more than the 30 million that it takes as it comes.
             .arg("-search.maxSamplesPerSeries=1000000000");
         let process = Process::start("VictoriaMetrics", command, &dir.join("victoria.log"))?;
@@ -91,7 +93,7 @@ impl Peer for Victoria {
         Facts {
             name: "VictoriaMetrics",
             version: self.version.clone(),
-            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings, and may take half an hour (maxQueryDuration) and a thousand million readings of a series (maxSamplesPerSeries)",
+            settings: "one node; /api/v1/import, its JSON with an array of values a series, over two connections; questions as MetricsQL over HTTP, answered as JSON, raw ones by /api/v1/export; its cache of answers is left out (nocache=1), so that every question is answered from the readings, and may wait and take half an hour (maxQueueDuration, maxQueryDuration) and a thousand million readings of a series (maxSamplesPerSeries)",
             acknowledgement: "in memory of one node: no log is written, and up to some seconds are lost in a crash; nothing stronger can be set",
         }
     }

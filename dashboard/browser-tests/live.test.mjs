@@ -172,15 +172,15 @@ test("a chart out of view is drawn as soon as it is scrolled to", async () => {
     await open(page, `${live(paths.join("&series="))}&charts=each`);
     await page.waitForSelector("main[data-link=open]");
     const far = page.locator(".chart").nth(7);
-    const drawn = () => far.evaluate(({ chart }) => chart.plot?.data[1].at(-1));
-    await until("all charts", async () => (await page.$$(".chart canvas")).length === 8 && (await drawn()) === 1);
+    const painted = () => far.evaluate(({ chart }) => chart.plot?.data[1].at(-1));
+    await until("all charts", async () => (await page.$$(".chart canvas")).length === 8 && (await painted()) === 1);
     await page.waitForFunction(() => !document.querySelectorAll(".chart")[7].chart.isNear);
     await put(paths[7], 2);
     const known = () => far.evaluate(({ chart }) => chart.sheet.traces[0].line.at(-1));
     await until("the reading", async () => (await known()) === 2);
-    assert.equal(await drawn(), 1);
+    assert.equal(await painted(), 1);
     await far.scrollIntoViewIfNeeded();
-    await until("its drawing", async () => (await drawn()) === 2);
+    await until("its drawing", async () => (await painted()) === 2);
   });
 });
 

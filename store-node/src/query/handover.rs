@@ -108,6 +108,7 @@ mod tests {
         handover.hand_over().unwrap();
         assert_eq!(handfuls.try_recv().unwrap().len(), 1);
         drop(handfuls);
+        at_once(&mut handover);
         handover.put(frame(0)).unwrap();
         assert!(handover.hand_over().is_err());
     }

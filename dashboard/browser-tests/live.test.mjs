@@ -178,6 +178,10 @@ test("a chart out of view is drawn as soon as it is scrolled to", async () => {
     await put(paths[7], 2);
     const known = () => far.evaluate(({ chart }) => chart.sheet.traces[0].line.at(-1));
     await until("the reading", async () => (await known()) === 2);
+    // On a page that stands still nothing but the scrolling draws it.
+    await page.getByRole("button", { name: "Live" }).click();
+    await page.waitForURL((url) => url.searchParams.get("live") === "0");
+    await page.waitForSelector("main[data-link=none][aria-busy=false]");
     assert.equal(await painted(), 1);
     await far.scrollIntoViewIfNeeded();
     await until("its drawing", async () => (await painted()) === 2);

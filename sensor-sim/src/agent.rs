@@ -127,7 +127,7 @@ pub async fn run(
         .chain(error.map(RunError::Delivery))
         .collect();
     Ok(Outcome {
-        summary: board.tally().summary(started.elapsed(), board.reconnects()),
+        summary: board.tally().summary(started, board.reconnects()),
         remaining,
         errors,
     })

@@ -15,6 +15,7 @@ use sensor_model::PathError;
 use store_wire::endpoint::{Endpoint, EndpointError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -23,7 +24,7 @@ pub use load_walk::LoadShape;
 use self::generator::Generator;
 use crate::agent::{Outcome, RunError};
 use crate::board::Board;
-use crate::delivery::{Delivered, Delivery, DeliveryConfig, DeliveryError, SourceEnd, Storage};
+use crate::delivery::{Delivery, DeliveryConfig, DeliveryError, SourceEnd, Storage};
 use crate::intake::Intake;
 
 /// Bytes of batches that wait in memory, over all connections.
@@ -102,19 +103,33 @@ pub async fn run(
     for connection in 0..config.connections {
         lanes.push(start_lane(&config, connection, &board, &stop).await?);
     }
+    // All at once: each says goodbye to the store, and that takes a while.
+    let mut finishing = JoinSet::new();
+    for Lane {
+        delivery,
+        generated,
+    } in lanes
+    {
+        let stop = stop.clone();
+        finishing.spawn(async move {
+            let end = generated.await.unwrap_or(SourceEnd::Stopped);
+            delivery.finish(end, &stop).await
+        });
+    }
     let mut remaining = 0;
     let mut errors = Vec::new();
-    for lane in lanes {
-        let end = lane.generated.await.unwrap_or(SourceEnd::Stopped);
-        let Delivered {
-            remaining: left,
-            error,
-        } = lane.delivery.finish(end, &stop).await;
-        remaining += left;
+    while let Some(finished) = finishing.join_next().await {
+        let error = match finished {
+            Ok(delivered) => {
+                remaining += delivered.remaining;
+                delivered.error
+            }
+            Err(_) => Some(DeliveryError::Task),
+        };
         errors.extend(error.map(RunError::Delivery));
     }
     Ok(Outcome {
-        summary: board.tally().summary(started.elapsed(), board.reconnects()),
+        summary: board.tally().summary(started, board.reconnects()),
         remaining,
         errors,
     })

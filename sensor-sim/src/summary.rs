@@ -50,7 +50,7 @@ pub struct Summary {
     pub refused: u64,
     /// How often a connection had to be made again.
     pub reconnects: u64,
-    /// How long the run took.
+    /// From the start to the last acknowledgement; goodbyes do not count.
     pub seconds: f64,
     /// Acknowledged readings over that time.
     pub readings_per_second: f64,
@@ -131,11 +131,14 @@ impl Tally {
         self.duplicates_suppressed += other.duplicates_suppressed;
         self.latency.merge(&other.latency);
         self.gap_max = self.gap_max.max(other.gap_max);
+        self.last_ack_at = self.last_ack_at.max(other.last_ack_at);
     }
 
-    /// The summary of a run that took `elapsed`.
+    /// The summary of a run that began at `started`.
     #[expect(clippy::cast_precision_loss, reason = "a rate needs no more digits")]
-    pub fn summary(&self, elapsed: Duration, reconnects: u64) -> Summary {
+    pub fn summary(&self, started: Instant, reconnects: u64) -> Summary {
+        let ended = self.last_ack_at.unwrap_or_else(Instant::now);
+        let elapsed = ended.saturating_duration_since(started);
         let seconds = (elapsed.as_secs_f64() * 1000.0).round() / 1000.0;
         Summary {
             sent: self.sent,
@@ -194,7 +197,11 @@ mod tests {
         for ms in 1..=1000 {
             tally.latency.record(Duration::from_millis(ms));
         }
-        let line = tally.summary(Duration::from_secs(3), 2).to_json();
+        let started = Instant::now();
+        tally.last_ack_at = Some(started + Duration::from_secs(3));
+        let mut all = Tally::default();
+        all.merge(&tally);
+        let line = all.summary(started, 2).to_json();
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         let names: Vec<&str> = parsed
             .as_object()

@@ -13,6 +13,7 @@ pub mod chunks;
 pub mod generation;
 pub mod nodes;
 pub mod order;
+mod paths;
 mod payloads;
 pub mod pieces;
 pub mod producers;

@@ -8,6 +8,7 @@
 //! one kind, and is summarised by statistics wherever a run of its readings is kept.
 
 pub mod aggregate;
+pub mod attributes;
 pub mod board;
 pub mod columns;
 pub mod duration;
@@ -25,6 +26,7 @@ pub mod time;
 pub mod value;
 
 pub use aggregate::{Aggregate, Percentile};
+pub use attributes::Attributes;
 pub use board::{BoardName, BoardNameError};
 pub use columns::{Columns, Values};
 pub use filter::Filter;
@@ -33,7 +35,7 @@ pub use grouping::GroupKey;
 pub use path::{PathError, SeriesPath};
 pub use pattern::{Pattern, PatternError};
 pub use query::{Consistency, Token};
-pub use series::{Attributes, DescriptionChange, SeriesDescription, SeriesId, Unit, UnitError};
+pub use series::{DescriptionChange, SeriesDescription, SeriesId, Unit, UnitError};
 pub use size::ByteSize;
 pub use statistics::{Bucket, Statistics, Sum};
 pub use time::{TimeError, TimeRange, Timestamp};

@@ -1,5 +1,6 @@
 //! A series' name: a path of segments such as `plant/line-1/press-3/temperature`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -144,21 +145,26 @@ pub(crate) fn shortened(text: &str) -> String {
 }
 
 impl PartialOrd for SeriesPath {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for SeriesPath {
     /// By segments, from the root down, and these by their bytes.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let (one, other) = (self.0.as_bytes(), other.0.as_bytes());
-        // A segment that ends comes before every longer one that begins like it.
-        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
-        match one.iter().zip(other).find(|(one, other)| one != other) {
-            Some((one, other)) => rank(*one).cmp(&rank(*other)),
-            None => one.len().cmp(&other.len()),
-        }
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(&self.0, &other.0)
+    }
+}
+
+/// The order of paths, of their texts; those that begin alike stand together.
+pub fn compare(one: &str, other: &str) -> Ordering {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    // A segment that ends comes before every longer one that begins like it.
+    let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+    match one.iter().zip(other).find(|(one, other)| one != other) {
+        Some((one, other)) => rank(*one).cmp(&rank(*other)),
+        None => one.len().cmp(&other.len()),
     }
 }
 

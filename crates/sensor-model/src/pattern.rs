@@ -26,6 +26,25 @@ pub struct PatternError {
     pub reason: &'static str,
 }
 
+/// What all paths have in common that a pattern can match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beginning<'a> {
+    /// Their first characters.
+    pub text: &'a str,
+    /// Whether these are whole segments: what follows, if anything, is another one.
+    pub is_folder: bool,
+}
+
+impl Beginning<'_> {
+    /// Whether `path`, the text of a path, begins so.
+    pub fn is_of(self, path: &str) -> bool {
+        match path.strip_prefix(self.text) {
+            Some(rest) => !self.is_folder || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+}
+
 impl Pattern {
     /// Checks `text` against the rules of a pattern.
     ///
@@ -57,19 +76,36 @@ impl Pattern {
         !self.0.contains('*')
     }
 
-    /// The segments before the first wildcard: every path that matches begins with them.
-    pub fn literal_prefix(&self) -> impl Iterator<Item = &str> {
-        self.0
-            .split('/')
-            .take_while(|segment| !segment.contains('*'))
+    /// What every path that matches begins with.
+    pub fn beginning(&self) -> Beginning<'_> {
+        let (text, rest) = self.0.split_at(self.0.find('*').unwrap_or(self.0.len()));
+        match text.strip_suffix('/') {
+            // `a/**` matches `a` too.
+            Some(folder) if rest.starts_with("**") => Beginning {
+                text: folder,
+                is_folder: true,
+            },
+            _ => Beginning {
+                text,
+                is_folder: false,
+            },
+        }
     }
 
     /// Whether `path` matches.
     pub fn matches(&self, path: &SeriesPath) -> bool {
+        self.matches_text(path.as_str())
+    }
+
+    /// Whether `path`, the text of a path, matches.
+    pub fn matches_text(&self, path: &str) -> bool {
+        if !self.0.contains("**") {
+            return matches_evenly(self.0.as_bytes(), path.as_bytes());
+        }
         let (mut pattern, mut segments) = ([""; SEGMENTS_MAX], [""; SEGMENTS_MAX]);
         wildcard_match(
             segments_of(&self.0, &mut pattern),
-            segments_of(path.as_str(), &mut segments),
+            segments_of(path, &mut segments),
             |p| *p == "**",
             |p, s| segment_matches(p, s),
         )
@@ -112,6 +148,33 @@ fn segments_of<'a, 'b>(text: &'a str, room: &'b mut [&'a str; SEGMENTS_MAX]) -> 
         count += 1;
     }
     &room[..count]
+}
+
+/// Whether a pattern without `**` matches: then segments stand opposite each other, and no wildcard
+/// reaches beyond its own.
+fn matches_evenly(pattern: &[u8], path: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut retry: Option<(usize, usize)> = None;
+    while let Some(byte) = path.get(t) {
+        match (pattern.get(p), retry) {
+            (Some(b'*'), _) => {
+                p += 1;
+                retry = Some((p, t));
+            }
+            (Some(wanted), _) if wanted == byte => {
+                (p, t) = (p + 1, t + 1);
+                if *byte == b'/' {
+                    retry = None;
+                }
+            }
+            (_, Some((after, from))) if path[from] != b'/' => {
+                (p, t) = (after, from + 1);
+                retry = Some((after, t));
+            }
+            _ => return false,
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 fn segment_matches(pattern: &str, segment: &str) -> bool {
@@ -222,6 +285,15 @@ mod tests {
     }
 
     #[test]
+    fn patterns_begin_with_what_stands_before_the_first_star() {
+        let begins = |pattern, path| Pattern::new(pattern).unwrap().beginning().is_of(path);
+        assert!(begins("a/b*/c", "a/bx/d") && !begins("a/b*/c", "a/c"));
+        assert!(begins("a/**", "a") && begins("a/**", "a/b") && !begins("a/**", "ab"));
+        assert!(begins("**", "a") && begins("*/b", "a"));
+        assert!(begins("a/b", "a/b") && !begins("a/b", "a"));
+    }
+
+    #[test]
     fn bad_patterns_are_named() {
         for bad in ["", "a//b", "a/***", "a**", "a b", "..", "a/?"] {
             assert!(Pattern::new(bad).is_err(), "{bad:?} was accepted");
@@ -265,7 +337,10 @@ mod tests {
                 &pattern.iter().map(String::as_str).collect::<Vec<_>>(),
                 &path.iter().map(String::as_str).collect::<Vec<_>>(),
             );
-            prop_assert_eq!(matches(&pattern.join("/"), &path.join("/")), expected);
+            let (pattern, path) = (pattern.join("/"), path.join("/"));
+            prop_assert_eq!(matches(&pattern, &path), expected);
+            let pattern = Pattern::new(pattern).unwrap();
+            prop_assert!(!expected || pattern.beginning().is_of(&path), "{path} is passed over");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attributes::Attributes;
 use crate::path::{SeriesPath, shortened};
 use crate::value::Kind;
 
@@ -25,9 +26,6 @@ pub const ATTRIBUTE_BYTES_MAX: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Unit(String);
-
-/// Free `key=value` pairs that describe a series, ordered by key.
-pub type Attributes = BTreeMap<String, String>;
 
 /// Why a unit or an attribute was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,11 @@
 //! The rows of a Parquet file.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use columnar::{Block, Cells, Column, ParquetBlocks, ParquetTable};
 use segment_log::DiskFile;
-use sensor_model::{SeriesDescription, SeriesPath, Timestamp, Unit, Value};
+use sensor_model::{Attributes, SeriesDescription, SeriesPath, Timestamp, Unit, Value};
 
 use super::csv_source::column_paths;
 use super::source::{Cell, Place, Position, SeriesTable, Sink, SourceError, SourceOptions};
@@ -241,12 +240,12 @@ impl Told<'_> {
         let unit = self.unit.filter(|unit| !unit.is_empty());
         let unit = unit.and_then(|unit| Unit::new(unit).ok());
         series.unit = unit.unwrap_or_else(|| self.default.clone());
-        let attributes: Option<BTreeMap<String, String>> = self
+        let attributes: Option<Attributes> = self
             .attributes
             .and_then(|attributes| serde_json::from_str(attributes).ok());
         series.attributes = attributes.unwrap_or_default();
         if series.check().is_err() {
-            series.attributes = BTreeMap::new();
+            series.attributes = Attributes::new();
         }
     }
 }

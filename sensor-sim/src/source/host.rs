@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sensor_model::{SeriesDescription, SeriesPath, Timestamp, Unit, Value};
+use sensor_model::{Attributes, SeriesDescription, SeriesPath, Timestamp, Unit, Value};
 use sysinfo::{
     Components, CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, Networks,
     ProcessRefreshKind, ProcessesToUpdate, System,
@@ -29,7 +29,7 @@ pub struct Host {
 /// The series declared so far, found again by path.
 struct Catalogue {
     prefix: String,
-    attributes: BTreeMap<String, String>,
+    attributes: Attributes,
     numbers: BTreeMap<String, Option<SourceSeries>>,
 }
 
@@ -53,7 +53,7 @@ impl Host {
     /// # Errors
     /// When the operating system offers no such figures at all.
     pub fn new(prefix: &SeriesPath, rate_hz: f64) -> Result<Self, sysinfo::Error> {
-        let mut attributes = BTreeMap::from([("host".to_owned(), host_name())]);
+        let mut attributes = Attributes::from([("host".to_owned(), host_name())]);
         if let Ok(version) = System::long_os_version() {
             attributes.insert("os".to_owned(), version);
         }

@@ -8,10 +8,10 @@
 
 mod timeline;
 
-use std::collections::BTreeMap;
-
 use rand::RngExt;
-use sensor_model::{Kind, PathError, SeriesDescription, SeriesPath, Timestamp, Unit, Value};
+use sensor_model::{
+    Attributes, Kind, PathError, SeriesDescription, SeriesPath, Timestamp, Unit, Value,
+};
 
 use self::timeline::{Condition, State, Timeline};
 use super::{Nature, Next, Samples, Source, SourceError, SourceSeries, Ticks};
@@ -154,7 +154,7 @@ impl Machine {
     fn new(prefix: &SeriesPath, index: u32, seed: u64) -> Result<Self, PathError> {
         let line = index / MACHINES_A_LINE + 1;
         let model = &MODELS[(index % MACHINES_A_LINE) as usize];
-        let attributes = BTreeMap::from([
+        let attributes = Attributes::from([
             ("line".to_owned(), line.to_string()),
             ("machine".to_owned(), model.name.to_owned()),
             ("simulated".to_owned(), "true".to_owned()),
@@ -253,6 +253,8 @@ fn whole(value: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::source::Sample;
 

@@ -1,23 +1,27 @@
 //! The series of the cluster: path ⇄ id, kind, unit, attributes.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sensor_model::{
-    DescriptionChange, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath, UnitError,
+    Attributes, DescriptionChange, Kind, Pattern, SeriesDescription, SeriesId, SeriesPath,
+    UnitError,
 };
+
+use super::paths::Paths;
 
 /// Every series, by id and by path.
 ///
 /// Invariants:
 /// - ids are 0, 1, 2, … in the order in which series were opened, and never used again;
 /// - `by_path` has exactly one entry a series;
+/// - series that were opened with the same attributes share them;
 /// - path and kind of a series never change.
 #[derive(Debug, Default, PartialEq)]
 pub struct Registry {
     series: Vec<Arc<SeriesDescription>>,
-    by_path: BTreeMap<SeriesPath, SeriesId>,
+    by_path: Paths,
+    attributes: BTreeSet<Attributes>,
 }
 
 /// Why a series was not opened or changed.
@@ -83,7 +87,7 @@ impl Registry {
 
     /// The series at `path`.
     pub fn find(&self, path: &SeriesPath) -> Option<SeriesId> {
-        self.by_path.get(path).copied()
+        self.by_path.find(path.as_str())
     }
 
     /// The first series that matches `pattern` behind the first `known` ones.
@@ -106,13 +110,19 @@ impl Registry {
     ///
     /// # Errors
     /// [`SeriesRefusal`]; nothing is changed.
-    pub fn open(&mut self, wanted: SeriesDescription) -> Result<SeriesId, SeriesRefusal> {
+    pub fn open(&mut self, mut wanted: SeriesDescription) -> Result<SeriesId, SeriesRefusal> {
         if let Err(error) = wanted.check() {
             return Err(bad(wanted.path, &error));
         }
         let Some(id) = self.find(&wanted.path) else {
             let id = SeriesId(self.series.len() as u64);
-            self.by_path.insert(wanted.path.clone(), id);
+            self.by_path.insert(wanted.path.as_str(), id);
+            match self.attributes.get(&wanted.attributes) {
+                Some(known) => wanted.attributes = known.clone(),
+                None => {
+                    self.attributes.insert(wanted.attributes.clone());
+                }
+            }
             self.series.push(Arc::new(wanted));
             return Ok(id);
         };
@@ -181,28 +191,24 @@ impl Registry {
                 next_after: None,
             };
         }
-        let prefix: Vec<&str> = pattern.literal_prefix().collect();
-        let from = match (after, SeriesPath::new(prefix.join("/"))) {
-            (Some(after), _) => Bound::Excluded(after.clone()),
-            (None, Ok(start)) => Bound::Included(start),
-            (None, Err(_)) => Bound::Unbounded,
-        };
-        let begins_alike = |path: &SeriesPath| {
-            let mut segments = path.segments();
-            prefix
-                .iter()
-                .all(|segment| segments.next() == Some(segment))
+        let beginning = pattern.beginning();
+        let paths = match after {
+            Some(after) => self.by_path.range(after.as_str(), true),
+            None => self.by_path.range(beginning.text, false),
         };
         let mut page = Page::default();
-        let paths = self.by_path.range((from, Bound::Unbounded));
-        for (seen, (path, id)) in paths.take_while(|(path, _)| begins_alike(path)).enumerate() {
-            if pattern.matches(path)
-                && let Some(description) = self.description(*id)
+        let paths = paths.take_while(|(path, _)| beginning.is_of(path));
+        for (seen, (path, id)) in paths.enumerate() {
+            let (is_match, is_last) = (pattern.matches_text(path), seen + 1 >= paths_max);
+            if (is_match || is_last)
+                && let Some(description) = self.description(id)
             {
-                page.series.push((*id, description.clone()));
+                if is_match {
+                    page.series.push((id, description.clone()));
+                }
+                page.next_after = is_last.then(|| description.path.clone());
             }
-            if seen + 1 >= paths_max {
-                page.next_after = Some(path.clone());
+            if is_last {
                 break;
             }
         }

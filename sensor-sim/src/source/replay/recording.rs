@@ -1,6 +1,6 @@
 //! The rows of one CSV file.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -300,7 +300,7 @@ fn describe(
             .into_iter()
             .map(|(key, value)| (key.to_owned(), shortened(value)))
             .filter(|(_, value)| !value.is_empty())
-            .collect::<BTreeMap<_, _>>();
+            .collect();
         descriptions.push(description);
     }
     Ok(descriptions)

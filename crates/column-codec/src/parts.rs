@@ -249,6 +249,8 @@ impl Digits {
     )]
     fn statistics(&self, count: usize, times: [i64; 2], power: f64) -> Statistics {
         let value = |digits| Value::F64(join(digits, power));
+        // Most sums fit 64 bits, of which a float is made much faster.
+        let sum = i64::try_from(self.sum).map_or_else(|_| self.sum as f64, |sum| sum as f64);
         let [first, last] = times.map(Timestamp::from_nanos);
         Statistics {
             count: count as u64,
@@ -262,7 +264,7 @@ impl Digits {
             },
             min: Some(value(self.min)),
             max: Some(value(self.max)),
-            sum: Sum::F64(self.sum as f64 / power),
+            sum: Sum::F64(sum / power),
         }
     }
 }

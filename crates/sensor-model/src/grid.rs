@@ -99,6 +99,18 @@ impl Grid {
         }
     }
 
+    /// The bucket after `bucket`, if that holds `time` and is as wide: [`bucket_of`](Self::bucket_of)
+    /// without its division, for times that ascend from bucket to bucket.
+    pub fn next_if_holds(&self, bucket: TimeRange, time: Timestamp) -> Option<TimeRange> {
+        let Self::Every(width) = self else {
+            return None;
+        };
+        let width = i64::try_from(width.get()).ok()?;
+        let to = Timestamp::from_nanos(bucket.to.as_nanos().checked_add(width)?);
+        let from = bucket.to;
+        (from <= time && time < to).then_some(TimeRange { from, to })
+    }
+
     /// The bucket after the one that begins at `start`; `None` at the end of time.
     pub fn after(&self, start: Timestamp) -> Option<Timestamp> {
         let end = self.bucket_of(start).to;
@@ -279,6 +291,22 @@ mod tests {
             let bucket = grid.bucket_of(time);
             prop_assert!(bucket.contains(time) || time == Timestamp::MAX);
             prop_assert_eq!(bucket.from, time.bucket_start(Duration::from_nanos(width)));
+        }
+
+        #[test]
+        fn the_next_bucket_is_the_one_that_holds_the_time(
+            time in any::<i64>(),
+            width in prop_oneof![1_u64..5_000, 1_000_000_000_u64..u64::MAX],
+            later in prop_oneof![0_u64..15_000, any::<u64>()],
+        ) {
+            let grid = Grid::Every(NonZeroU64::new(width).unwrap());
+            let bucket = grid.bucket_of(Timestamp::from_nanos(time));
+            let later = Timestamp::from_nanos(time.saturating_add_unsigned(later));
+            let found = grid.bucket_of(later);
+            let is_next = found.from == bucket.to && found.to != Timestamp::MAX;
+            let next = grid.next_if_holds(bucket, later);
+            prop_assert!(next.is_none_or(|next| next == found));
+            prop_assert!(next.is_some() || !is_next || found == bucket, "{bucket:?} {later:?}");
         }
 
         #[test]

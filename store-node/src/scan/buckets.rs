@@ -37,7 +37,7 @@ pub(crate) struct Asked<'a> {
 /// Where finished buckets go.
 pub(crate) trait Gatherer {
     /// Takes the next bucket in the order of the sweep.
-    fn put(&mut self, start: Timestamp, gathered: Gathered) -> Result<(), ScanError>;
+    fn put(&mut self, start: Timestamp, gathered: &mut Gathered) -> Result<(), ScanError>;
     /// Notes that the limit left buckets out.
     fn note_truncated(&mut self);
     /// Hands over what is left.
@@ -49,7 +49,9 @@ pub(crate) struct Buckets<'a> {
     asked: Asked<'a>,
     gatherer: &'a mut dyn Gatherer,
     lookback: Lookback<'a>,
+    /// The current bucket, while it is open, and else the one before it.
     current: Option<Cell>,
+    is_open: bool,
     /// The reading before the current bucket, in an ascending sweep.
     before: Option<Reading>,
     /// How many more buckets may be begun; `None` without a limit.
@@ -67,17 +69,18 @@ impl<'a> Buckets<'a> {
             gatherer,
             lookback,
             current: None,
+            is_open: false,
             before: None,
             wanted: asked.limit,
         }
     }
 
     /// Counts `statistics` into `bucket`.
-    fn count_in(&mut self, bucket: TimeRange, statistics: Statistics) -> Result<Flow, ScanError> {
-        if let Some(current) = &mut self.current
+    fn count_in(&mut self, bucket: TimeRange, statistics: &Statistics) -> Result<Flow, ScanError> {
+        if let Some(current) = self.open_cell()
             && current.bucket == bucket
         {
-            current.statistics.merge(&statistics);
+            current.add(statistics);
             return Ok(Flow::More);
         }
         self.finish_current(Some(&statistics.last))?;
@@ -90,25 +93,34 @@ impl<'a> Buckets<'a> {
             None => {}
         }
         let Asked { needs, order, .. } = self.asked;
-        self.current = Some(Cell::new(bucket, statistics, needs, order));
+        match &mut self.current {
+            Some(cell) => cell.begin(bucket, statistics),
+            None => self.current = Some(Cell::new(bucket, statistics, needs, order)),
+        }
+        self.is_open = true;
         Ok(Flow::More)
+    }
+
+    fn open_cell(&mut self) -> Option<&mut Cell> {
+        self.current.as_mut().filter(|_| self.is_open)
     }
 
     /// Finishes the current bucket, if there is one. `next` is the latest reading of the bucket that the
     /// sweep comes to.
     fn finish_current(&mut self, next: Option<&Reading>) -> Result<(), ScanError> {
         let Asked { needs, order, .. } = self.asked;
-        let Some(cell) = self.current.take() else {
+        let Some(cell) = self.current.as_mut().filter(|_| self.is_open) else {
             if needs.before && order == Order::Ascending {
                 self.before = self.lookback.reading()?;
             }
             return Ok(());
         };
+        self.is_open = false;
         let found;
         let before = match (order, next) {
             _ if !needs.before => None,
             (Order::Ascending, _) => {
-                let last = cell.statistics.last.clone();
+                let last = cell.last().clone();
                 found = self.before.replace(last);
                 found.as_ref()
             }
@@ -137,11 +149,11 @@ impl<'a> Buckets<'a> {
                     Order::Descending => rest.partition_point(|time| *time >= first),
                 };
             let statistics = statistics_of(columns, at, end, order);
-            if self.count_in(bucket, statistics)? == Flow::Enough {
+            if self.count_in(bucket, &statistics)? == Flow::Enough {
                 return Ok(Flow::Enough);
             }
-            if let Some(current) = &mut self.current
-                && self.asked.needs.readings()
+            if self.asked.needs.readings()
+                && let Some(current) = self.open_cell()
             {
                 current.look_at(columns, at, end);
             }
@@ -152,7 +164,10 @@ impl<'a> Buckets<'a> {
 
     /// The bucket that holds both times.
     fn bucket_of_both(&self, first: i64, last: i64) -> Option<TimeRange> {
-        let bucket = self.asked.grid.bucket_of(Timestamp::from_nanos(first));
+        let first = Timestamp::from_nanos(first);
+        let before = self.current.as_ref().map(|cell| cell.bucket);
+        let next = before.and_then(|before| self.asked.grid.next_if_holds(before, first));
+        let bucket = next.unwrap_or_else(|| self.asked.grid.bucket_of(first));
         (last < bucket.to.as_nanos()).then_some(bucket)
     }
 }
@@ -179,7 +194,7 @@ impl Taker for Buckets<'_> {
         match (verdict, self.bucket_of_both(times[0], times[1])) {
             (Some(Verdict::None), _) => Ok(Some(Flow::More)),
             (None | Some(Verdict::All), Some(bucket)) if !self.asked.needs.readings() => {
-                self.count_in(bucket, statistics.clone()).map(Some)
+                self.count_in(bucket, statistics).map(Some)
             }
             _ => Ok(None),
         }
@@ -194,7 +209,7 @@ impl Taker for Buckets<'_> {
     }
 
     fn finish(&mut self) -> Result<(), ScanError> {
-        if self.current.is_some() {
+        if self.is_open {
             self.finish_current(None)?;
         }
         self.gatherer.finish()
@@ -231,7 +246,7 @@ impl<'a, 'b> Parts<'a, 'b> {
 }
 
 impl Gatherer for Parts<'_, '_> {
-    fn put(&mut self, start: Timestamp, mut gathered: Gathered) -> Result<(), ScanError> {
+    fn put(&mut self, start: Timestamp, gathered: &mut Gathered) -> Result<(), ScanError> {
         let values = gathered.values(self.aggregates);
         let bytes = values.iter().map(|value| match value {
             Some(Value::Text(text)) => VALUE_BYTES + text.len(),

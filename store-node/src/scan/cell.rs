@@ -51,16 +51,23 @@ impl Needs {
     }
 }
 
-/// A bucket of one series while its readings are taken.
+/// A bucket of one series while its readings are taken; kept from one bucket to the next.
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub(crate) bucket: TimeRange,
-    pub(crate) statistics: Statistics,
+    gathered: Gathered,
+    looked_at: LookedAt,
+    needs: Needs,
+    order: Order,
+}
+
+/// What comes of looking at each reading of a bucket.
+#[derive(Debug)]
+struct LookedAt {
     moments: Option<Moments>,
     quantiles: Option<Quantiles>,
     growth: Option<Growth>,
     level: Option<Level>,
-    needs_pairs: bool,
 }
 
 /// A bucket of one series, or of several, when all of its readings were taken.
@@ -69,6 +76,13 @@ pub(crate) struct Gathered {
     statistics: Statistics,
     /// How many readings are no texts.
     numbers: u64,
+    /// In a box, as few aggregates need it and there may be many buckets.
+    beyond: Option<Box<Beyond>>,
+}
+
+/// What statistics cannot say.
+#[derive(Debug)]
+struct Beyond {
     moments: Option<Moments>,
     quantiles: Option<Quantiles>,
     change: Option<Change>,
@@ -93,52 +107,86 @@ struct Moments {
 }
 
 impl Cell {
-    /// A bucket whose readings so far come to `statistics`.
+    /// The first bucket, whose readings so far come to `statistics`.
     pub(crate) fn new(
         bucket: TimeRange,
-        statistics: Statistics,
+        statistics: &Statistics,
         needs: Needs,
         order: Order,
     ) -> Self {
         Self {
             bucket,
-            statistics,
-            moments: needs.moments.then(Moments::default),
-            quantiles: needs.quantiles.then(Quantiles::new),
-            growth: needs.growth.then(|| Growth::new(order)),
-            level: needs.level.then(|| Level::new(order)),
-            needs_pairs: needs.before,
+            gathered: Gathered {
+                statistics: statistics.clone(),
+                numbers: 0,
+                beyond: None,
+            },
+            looked_at: LookedAt::new(needs, order),
+            needs,
+            order,
         }
+    }
+
+    /// Begins the next bucket, whose readings so far come to `statistics`.
+    pub(crate) fn begin(&mut self, bucket: TimeRange, statistics: &Statistics) {
+        self.bucket = bucket;
+        self.gathered.statistics.clone_from(statistics);
+        if self.needs.readings() {
+            self.looked_at = LookedAt::new(self.needs, self.order);
+        }
+    }
+
+    /// Counts in what more readings of the bucket come to.
+    pub(crate) fn add(&mut self, statistics: &Statistics) {
+        self.gathered.statistics.merge(statistics);
+    }
+
+    /// The latest reading so far.
+    pub(crate) const fn last(&self) -> &Reading {
+        &self.gathered.statistics.last
     }
 
     /// Looks at each of the readings from `from` (inclusive) to `to` (exclusive), which come next in
     /// the order of the sweep. They are in the statistics already.
     pub(crate) fn look_at(&mut self, columns: &Columns, from: usize, to: usize) {
+        let looked_at = &mut self.looked_at;
         let values = &columns.values;
-        if let Some(moments) = &mut self.moments {
+        if let Some(moments) = &mut looked_at.moments {
             for_each_number(values, from, to, |_, number| moments.push(number));
         }
-        if let Some(quantiles) = &mut self.quantiles {
+        if let Some(quantiles) = &mut looked_at.quantiles {
             for_each_number(values, from, to, |_, number| quantiles.push(number));
         }
-        if let Some(growth) = &mut self.growth {
+        if let Some(growth) = &mut looked_at.growth {
             growth.take(values, from, to);
         }
-        if let Some(level) = &mut self.level {
+        if let Some(level) = &mut looked_at.level {
             let times = &columns.times;
             for_each_number(values, from, to, |at, number| level.push(times[at], number));
         }
     }
 
-    /// All readings were taken; `before` is the one before them, and `range` all that is asked about.
-    pub(crate) fn finish(self, before: Option<&Reading>, range: TimeRange) -> Gathered {
+    /// What the bucket comes to, now that all of its readings were taken; `before` is the one before
+    /// them, and `range` all that is asked about.
+    pub(crate) fn finish(&mut self, before: Option<&Reading>, range: TimeRange) -> &mut Gathered {
         let Statistics {
             first, last, count, ..
-        } = &self.statistics;
+        } = &self.gathered.statistics;
+        let is_text = matches!(first.value, Value::Text(_));
+        self.gathered.numbers = if is_text { 0 } else { *count };
+        if !self.needs.before && !self.needs.readings() {
+            return &mut self.gathered;
+        }
+        let LookedAt {
+            moments,
+            quantiles,
+            growth,
+            level,
+        } = &mut self.looked_at;
         let earliest = before.unwrap_or(first);
-        let has_pair = self.needs_pairs && (before.is_some() || *count > 1);
+        let has_pair = self.needs.before && (before.is_some() || *count > 1);
         let change = has_pair.then(|| {
-            let growth = self.growth.as_ref();
+            let growth = growth.as_ref();
             let increase = growth.map_or(Sum::None, |growth| growth.since(before, first));
             let span = span_ns(earliest.timestamp.as_nanos(), last.timestamp.as_nanos());
             Change {
@@ -147,34 +195,48 @@ impl Cell {
                 rate: increase.as_f64().map(|increase| increase / (span / 1e9)),
             }
         });
-        let level = self.level.as_ref().and_then(|level| {
+        let level = level.as_ref().and_then(|level| {
             let from = self.bucket.from.max(range.from).as_nanos();
             let to = self.bucket.to.min(range.to).as_nanos();
             level.over((from, to), before, first, last)
         });
-        let is_text = matches!(first.value, Value::Text(_));
-        Gathered {
-            numbers: if is_text { 0 } else { *count },
-            moments: self.moments,
-            quantiles: self.quantiles,
+        self.gathered.beyond = Some(Box::new(Beyond {
+            moments: *moments,
+            quantiles: quantiles.take(),
             change,
             level,
-            statistics: self.statistics,
+        }));
+        &mut self.gathered
+    }
+}
+
+impl LookedAt {
+    fn new(needs: Needs, order: Order) -> Self {
+        Self {
+            moments: needs.moments.then(Moments::default),
+            quantiles: needs.quantiles.then(Quantiles::new),
+            growth: needs.growth.then(|| Growth::new(order)),
+            level: needs.level.then(|| Level::new(order)),
         }
     }
 }
 
 impl Gathered {
-    /// Adds the same bucket of another series.
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds the same bucket of another series, whose own is no use afterwards.
+    pub(crate) fn merge(&mut self, other: &mut Self) {
         self.statistics.join(&other.statistics);
         self.numbers += other.numbers;
-        merge_into(&mut self.moments, other.moments, |all, one| all.merge(one));
-        merge_into(&mut self.quantiles, other.quantiles, |all, one| {
-            all.merge(&one);
-        });
-        merge_into(&mut self.change, other.change, |all, one| all.merge(one));
-        merge_into(&mut self.level, other.level, |all, one| all.merge(one));
+        let beyond = other.beyond.take();
+        merge_into(&mut self.beyond, beyond, |all, one| all.merge(*one));
+    }
+
+    /// The bucket to keep, where nothing is known of it yet; this one is no use afterwards.
+    pub(crate) fn take(&mut self) -> Self {
+        Self {
+            statistics: self.statistics.clone(),
+            numbers: self.numbers,
+            beyond: self.beyond.take(),
+        }
     }
 
     /// The value of each aggregate; `None` where there is none.
@@ -186,18 +248,17 @@ impl Gathered {
     }
 
     fn value(&mut self, aggregate: Aggregate) -> Option<Value> {
-        let change = self.change;
         match aggregate {
             Aggregate::Mean => self.mean().map(Value::F64),
-            Aggregate::Stddev => self.moments?.deviation().map(Value::F64),
+            Aggregate::Stddev => self.beyond.as_ref()?.moments?.deviation().map(Value::F64),
             Aggregate::Percentile(percentile) => {
-                let quantiles = self.quantiles.as_mut()?;
+                let quantiles = self.beyond.as_mut()?.quantiles.as_mut()?;
                 quantiles.at(percentile.share()).map(Value::F64)
             }
-            Aggregate::Rate => change?.rate.map(Value::F64),
-            Aggregate::Increase => change?.increase.value(),
-            Aggregate::Delta => change?.delta.value(),
-            Aggregate::TimeWeightedMean => self.level?.mean().map(Value::F64),
+            Aggregate::Rate => self.change()?.rate.map(Value::F64),
+            Aggregate::Increase => self.change()?.increase.value(),
+            Aggregate::Delta => self.change()?.delta.value(),
+            Aggregate::TimeWeightedMean => self.beyond.as_ref()?.level?.mean().map(Value::F64),
             Aggregate::Min
             | Aggregate::Max
             | Aggregate::Sum
@@ -205,6 +266,10 @@ impl Gathered {
             | Aggregate::First
             | Aggregate::Last => aggregate.of(&self.statistics),
         }
+    }
+
+    fn change(&self) -> Option<Change> {
+        self.beyond.as_ref()?.change
     }
 
     #[expect(
@@ -223,8 +288,23 @@ impl Gathered {
             _ => 0,
         };
         let Statistics { first, last, .. } = &self.statistics;
-        let quantiles = self.quantiles.as_ref().map_or(0, Quantiles::bytes);
-        size_of::<Self>() + quantiles + text(first) + text(last)
+        let beyond = self.beyond.as_ref().map_or(0, |beyond| beyond.bytes());
+        size_of::<Self>() + beyond + text(first) + text(last)
+    }
+}
+
+impl Beyond {
+    fn merge(&mut self, other: Self) {
+        merge_into(&mut self.moments, other.moments, |all, one| all.merge(one));
+        merge_into(&mut self.quantiles, other.quantiles, |all, one| {
+            all.merge(&one);
+        });
+        merge_into(&mut self.change, other.change, |all, one| all.merge(one));
+        merge_into(&mut self.level, other.level, |all, one| all.merge(one));
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.quantiles.as_ref().map_or(0, Quantiles::bytes)
     }
 }
 

@@ -3,8 +3,9 @@
 //! Series come in order of their paths, and those of one group need not stand together: so all
 //! buckets of all groups are held, within a bound, until the last series was looked at.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::mem;
 
 use sensor_model::{Aggregate, GroupKey, SeriesDescription, Timestamp};
 use store_wire::message::Order;
@@ -19,7 +20,9 @@ const CELL_BYTES: usize = 64;
 /// The groups found so far.
 pub(crate) struct Groups<'a> {
     keys: &'a [GroupKey],
-    groups: BTreeMap<Vec<Option<String>>, Group>,
+    groups: Vec<Group>,
+    /// Where in `groups` each is, by its key.
+    places: BTreeMap<Vec<Option<String>>, usize>,
     bytes: usize,
     limits: &'a Limits,
 }
@@ -27,21 +30,28 @@ pub(crate) struct Groups<'a> {
 #[derive(Default)]
 struct Group {
     series: u64,
-    cells: BTreeMap<Timestamp, Gathered>,
+    /// In the order in which they came.
+    cells: Vec<(Timestamp, Gathered)>,
+    /// Where in `cells` each is.
+    places: BTreeMap<Timestamp, usize>,
 }
 
 /// Takes the buckets of one series.
 pub(crate) struct Member<'a, 'b> {
     groups: &'a mut Groups<'b>,
     key: Vec<Option<String>>,
-    is_counted: bool,
+    /// Where the group is, once the series has a bucket.
+    group: Option<usize>,
+    /// Where the group's next bucket may be: series mostly have the same ones, in the same order.
+    next: usize,
 }
 
 impl<'a> Groups<'a> {
     pub(crate) const fn new(keys: &'a [GroupKey], limits: &'a Limits) -> Self {
         Self {
             keys,
-            groups: BTreeMap::new(),
+            groups: Vec::new(),
+            places: BTreeMap::new(),
             bytes: 0,
             limits,
         }
@@ -52,13 +62,30 @@ impl<'a> Groups<'a> {
         Member {
             key: self.keys.iter().map(|key| key.of(series)).collect(),
             groups: self,
-            is_counted: false,
+            group: None,
+            next: 0,
         }
+    }
+
+    /// Counts a series into its group, and gives where that is.
+    fn place(&mut self, key: Vec<Option<String>>) -> usize {
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None => {
+                let texts = key.iter().flatten().map(String::len);
+                self.bytes += size_of::<Group>() + CELL_BYTES + texts.sum::<usize>();
+                self.places.insert(key, self.groups.len());
+                self.groups.push(Group::default());
+                self.groups.len() - 1
+            }
+        };
+        self.groups[place].series += 1;
+        place
     }
 
     /// Hands over all groups in order of their keys, each with at most `limit` buckets in `order`.
     pub(crate) fn hand_over(
-        self,
+        mut self,
         aggregates: &[Aggregate],
         order: Order,
         limit: Option<u64>,
@@ -67,20 +94,21 @@ impl<'a> Groups<'a> {
         let most = limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-        for (key, group) in self.groups {
-            let series = group.series;
+        for (key, place) in self.places {
+            let Group {
+                series, mut cells, ..
+            } = mem::take(&mut self.groups[place]);
             output.open(Part::Group { key, series });
-            if group.cells.len() > most {
+            if cells.len() > most {
                 output.note_truncated();
             }
+            match order {
+                Order::Ascending => cells.sort_unstable_by_key(|(start, _)| *start),
+                Order::Descending => cells.sort_unstable_by_key(|(start, _)| Reverse(*start)),
+            }
             let mut parts = Parts::new(aggregates, output);
-            let cells = group.cells.into_iter();
-            let cells: &mut dyn Iterator<Item = (Timestamp, Gathered)> = match order {
-                Order::Ascending => &mut cells.take(most),
-                Order::Descending => &mut cells.rev().take(most),
-            };
-            for (start, gathered) in cells {
-                parts.put(start, gathered)?;
+            for (start, mut gathered) in cells.into_iter().take(most) {
+                parts.put(start, &mut gathered)?;
             }
             parts.finish()?;
         }
@@ -89,34 +117,32 @@ impl<'a> Groups<'a> {
 }
 
 impl Gatherer for Member<'_, '_> {
-    fn put(&mut self, start: Timestamp, gathered: Gathered) -> Result<(), ScanError> {
+    fn put(&mut self, start: Timestamp, gathered: &mut Gathered) -> Result<(), ScanError> {
+        let group = match self.group {
+            Some(group) => group,
+            None => *self
+                .group
+                .insert(self.groups.place(mem::take(&mut self.key))),
+        };
         let Groups {
             groups,
             bytes,
             limits,
             ..
         } = &mut *self.groups;
-        if !self.is_counted {
-            self.is_counted = true;
-            let group = groups.entry(self.key.clone()).or_insert_with(|| {
-                let texts = self.key.iter().flatten().map(String::len);
-                *bytes += size_of::<Group>() + CELL_BYTES + texts.sum::<usize>();
-                Group::default()
-            });
-            group.series += 1;
-        }
-        let group = groups.get_mut(&self.key);
-        let group = group.expect("it was made with the series' first bucket");
-        match group.cells.entry(start) {
-            Entry::Vacant(place) => {
-                *bytes += CELL_BYTES + gathered.bytes();
-                place.insert(gathered);
-            }
-            Entry::Occupied(mut cell) => {
-                let before = cell.get().bytes();
-                cell.get_mut().merge(gathered);
-                *bytes = bytes.saturating_sub(before) + cell.get().bytes();
-            }
+        let group = &mut groups[group];
+        let place = match group.cells.get(self.next) {
+            Some((there, _)) if *there == start => self.next,
+            _ => *group.places.entry(start).or_insert(group.cells.len()),
+        };
+        self.next = place + 1;
+        if let Some((_, cell)) = group.cells.get_mut(place) {
+            let before = cell.bytes();
+            cell.merge(gathered);
+            *bytes = bytes.saturating_sub(before) + cell.bytes();
+        } else {
+            *bytes += CELL_BYTES + gathered.bytes();
+            group.cells.push((start, gathered.take()));
         }
         if *bytes > limits.groups_bytes_max {
             return Err(ScanError::TooManyGroups {

@@ -2,11 +2,17 @@
 
 use std::future::Future;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 
 use super::{EncodeError, encode_head};
 use crate::endpoint::ConnectionLost;
+
+/// Slices of fewer bytes are joined with their neighbours. The transport looks for what it sends next
+/// from the first slice that is not acknowledged on, and there may be megabytes of them.
+const SMALL_BYTES: usize = 4 * 1024;
+/// Joined slices of so many bytes are not joined any further.
+const JOINED_BYTES: usize = 64 * 1024;
 
 /// Why a frame was not written.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,8 @@ pub enum SendError {
 pub struct FrameSender {
     stream: quinn::SendStream,
     unsent: Vec<Bytes>,
+    /// Small slices, behind what is in `unsent`.
+    joined: BytesMut,
 }
 
 impl FrameSender {
@@ -45,6 +53,7 @@ impl FrameSender {
         Self {
             stream,
             unsent: Vec::new(),
+            joined: BytesMut::new(),
         }
     }
 
@@ -55,7 +64,7 @@ impl FrameSender {
         let _ = self.stream.set_priority(-1);
     }
 
-    /// Queues one frame and writes it; `body` is written slice by slice without being copied.
+    /// Queues one frame and writes it; large slices of `body` are written without being copied.
     ///
     /// Returns once the stream has taken the bytes, not when they have arrived.
     ///
@@ -76,10 +85,27 @@ impl FrameSender {
     /// [`EncodeError`]; nothing is queued then.
     pub fn queue(&mut self, head: &impl Serialize, body: &[Bytes]) -> Result<(), EncodeError> {
         let body_bytes = body.iter().map(Bytes::len).sum();
-        self.unsent.push(encode_head(head, body_bytes)?);
-        self.unsent
-            .extend(body.iter().filter(|slice| !slice.is_empty()).cloned());
+        self.push(&encode_head(head, body_bytes)?);
+        body.iter().for_each(|slice| self.push(slice));
         Ok(())
+    }
+
+    fn push(&mut self, slice: &Bytes) {
+        if slice.len() < SMALL_BYTES {
+            self.joined.extend_from_slice(slice);
+            if self.joined.len() >= JOINED_BYTES {
+                self.end_joined();
+            }
+        } else {
+            self.end_joined();
+            self.unsent.push(slice.clone());
+        }
+    }
+
+    fn end_joined(&mut self) {
+        if !self.joined.is_empty() {
+            self.unsent.push(self.joined.split().freeze());
+        }
     }
 
     /// Writes what is queued.
@@ -90,6 +116,7 @@ impl FrameSender {
     /// # Errors
     /// See [`SendError`].
     pub async fn flush(&mut self) -> Result<(), SendError> {
+        self.end_joined();
         while !self.unsent.is_empty() {
             // `write_chunks` either waits without effect or takes whole slices and the front of one
             // more, which it cuts off in place.
@@ -131,6 +158,7 @@ impl FrameSender {
     /// gives [`ReceiveError::Reset`](super::ReceiveError).
     pub fn reset(&mut self, code: u32) {
         self.unsent.clear();
+        self.joined.clear();
         // A stream that is over already needs no reset.
         let _ = self.stream.reset(code.into());
     }

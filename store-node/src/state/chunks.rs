@@ -93,17 +93,6 @@ impl Unsealed {
         }
     }
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty() && self.head.columns.is_empty()
-    }
-
-    /// Takes everything out, in no time.
-    pub(super) fn take(&mut self) -> Self {
-        let empty = Self::new(self.head.columns.kind());
-        std::mem::replace(self, empty)
-    }
-
     /// Adds a chunk that stays in the log.
     pub(super) fn add_chunk(&mut self, piece: Piece, buffers: &mut Buffers) {
         // What the head holds was committed before; it may stay open unless a timestamp can repeat.
@@ -372,15 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn all_is_counted_and_spanned_until_it_is_taken() {
+    fn all_is_counted_and_spanned() {
         let mut unsealed = Unsealed::new(Kind::I64);
-        assert!(unsealed.is_empty() && unsealed.spans().next().is_none());
+        assert!(unsealed.spans().next().is_none());
         add_one(&mut unsealed, 7, 99);
         add_chunk(&mut unsealed, 7, 100..200);
-        let taken = unsealed.take();
-        assert_eq!(taken.readings(), 101);
-        let spans: Vec<_> = taken.spans().collect();
+        assert_eq!(unsealed.readings(), 101);
+        let spans: Vec<_> = unsealed.spans().collect();
         assert_eq!(spans, [(100, 199), (99, 99)]);
-        assert!(unsealed.is_empty());
     }
 }

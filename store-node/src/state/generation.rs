@@ -24,7 +24,7 @@ pub struct Generation {
     /// Bytes of the commands that appended it.
     pub bytes: u64,
     /// Ordered by id; none of them is empty.
-    pub series: Vec<(SeriesId, Unsealed)>,
+    pub series: Vec<(SeriesId, Box<Unsealed>)>,
     /// The state.
     pub checkpoint: Checkpoint,
     /// Where the seal stands, as consensus names it.

@@ -11,7 +11,9 @@ use crate::segments::manifest::Uncertain;
 /// The readings of one series, as far as they are not sealed, and what is known of all of them.
 #[derive(Debug, PartialEq)]
 pub struct SeriesReadings {
-    pub(super) unsealed: Unsealed,
+    pub(super) kind: Kind,
+    /// In a box, as most series have nothing that is not sealed most of the time; never empty.
+    pub(super) unsealed: Option<Box<Unsealed>>,
     pub(super) count: u64,
     pub(super) first: Option<i64>,
     pub(super) last: Option<Reading>,
@@ -22,7 +24,8 @@ impl SeriesReadings {
     /// No readings, of `kind`.
     pub const fn new(kind: Kind) -> Self {
         Self {
-            unsealed: Unsealed::new(kind),
+            kind,
+            unsealed: None,
             count: 0,
             first: None,
             last: None,
@@ -54,9 +57,14 @@ impl SeriesReadings {
         self.uncertain
     }
 
-    /// What is not sealed.
-    pub const fn unsealed(&self) -> &Unsealed {
-        &self.unsealed
+    /// What is not sealed, if anything.
+    pub fn unsealed(&self) -> Option<&Unsealed> {
+        self.unsealed.as_deref()
+    }
+
+    fn unsealed_mut(&mut self) -> &mut Unsealed {
+        let none = || Box::new(Unsealed::new(self.kind));
+        self.unsealed.get_or_insert_with(none)
     }
 
     /// Adds the chunk at `place` of entry `order` by reference: one of at least
@@ -84,7 +92,7 @@ impl SeriesReadings {
             count: u32::try_from(chunk.count()).expect("a chunk has at most 65,536 readings"),
             is_sorted: chunk.is_sorted(),
         };
-        self.unsealed.add_chunk(piece, buffers);
+        self.unsealed_mut().add_chunk(piece, buffers);
     }
 
     /// Adds one reading of entry `order` to the head. It is of the series' kind.
@@ -98,7 +106,7 @@ impl SeriesReadings {
         if self.is_latest(time) {
             self.set_last(Some(reading.clone()));
         }
-        self.unsealed.add_reading(order, reading, buffers);
+        self.unsealed_mut().add_reading(order, reading, buffers);
     }
 
     /// Adds a few readings of entry `order`, in their order, to the head. They are of the series' kind.
@@ -117,13 +125,16 @@ impl SeriesReadings {
             self.set_last(readings.reading(latest));
         }
         self.note(span, readings.len());
-        self.unsealed.add_readings(order, readings, span, buffers);
+        self.unsealed_mut()
+            .add_readings(order, readings, span, buffers);
     }
 
     /// Notes that what was committed before and lies in `range` is deleted.
     pub(super) fn note_deleted(&mut self, range: TimeRange, buffers: &mut Buffers) {
         let span = Span::of(range);
-        self.unsealed.part(span, buffers);
+        if let Some(unsealed) = &mut self.unsealed {
+            unsealed.part(span, buffers);
+        }
         let takes = |time: Option<i64>| time.is_some_and(|time| span.holds(time));
         let last = self.last.as_ref().map(|last| last.timestamp.as_nanos());
         self.uncertain.first |= takes(self.first);

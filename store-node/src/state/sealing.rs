@@ -9,7 +9,6 @@ use std::sync::{Arc, OnceLock};
 use sensor_model::{Pattern, SeriesId, TimeRange};
 
 use super::boards::Boards;
-use super::chunks::Unsealed;
 use super::generation::{Change, Checkpoint, Generation, Job, SeriesSummary};
 use super::nodes::Nodes;
 use super::pieces::Span;
@@ -44,7 +43,8 @@ impl State {
                 return Err(format!("series {} stands twice", record.description.path));
             }
             readings.push(SeriesReadings {
-                unsealed: Unsealed::new(record.description.kind),
+                kind: record.description.kind,
+                unsealed: None,
                 count: record.count,
                 first: record.first,
                 last: record.last.clone(),
@@ -96,9 +96,9 @@ impl State {
         };
         let frozen = self.generations.iter().filter_map(|generation| {
             let at = generation.series.binary_search_by_key(&id, |(id, _)| *id);
-            at.ok().map(|at| &generation.series[at].1)
+            at.ok().map(|at| &*generation.series[at].1)
         });
-        let runs = frozen.chain([readings.unsealed()]);
+        let runs = frozen.chain(readings.unsealed());
         Some(Selection {
             segments: self.segments.iter().filter(is_met).cloned().collect(),
             runs: runs.map(|run| run.select(range)).collect(),
@@ -224,8 +224,7 @@ impl State {
             voids: self.voids.clone(),
         };
         let series = (0..).map(SeriesId).zip(&mut self.readings);
-        let series = series.filter(|(_, readings)| !readings.unsealed.is_empty());
-        let series = series.map(|(id, readings)| (id, readings.unsealed.take()));
+        let series = series.filter_map(|(id, readings)| Some((id, readings.unsealed.take()?)));
         let generation = Arc::new(Generation {
             index,
             seal,

@@ -153,6 +153,7 @@ fn a_large_chunk_is_referred_to_by_its_place_in_the_entry() {
         .readings(SeriesId(0))
         .unwrap()
         .unsealed()
+        .unwrap()
         .select(TimeRange::EVERYTHING);
     assert_eq!(selection.head, small);
     assert_eq!(selection.pieces[0].order, 3);

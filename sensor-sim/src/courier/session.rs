@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::patience::Patience;
+use super::patience::{DECLARED, Patience};
 use crate::intake::Intake;
 use crate::outbox::{Outbox, OutboxError, Turn};
 use crate::spool::described_bytes;
@@ -55,6 +55,14 @@ struct Heard {
     allowed: Duration,
 }
 
+impl Heard {
+    /// The leader has been given so many series to open, too.
+    fn declared(&mut self, series: usize) {
+        let series = u32::try_from(series).unwrap_or(u32::MAX);
+        self.allowed = self.allowed.saturating_add(DECLARED.saturating_mul(series));
+    }
+}
+
 /// Delivers until nothing follows and all is acknowledged, or the session ends.
 ///
 /// # Cancel safety
@@ -76,7 +84,7 @@ pub(super) async fn run(
         allowed: patience.allowed(),
     });
     let delivered = tokio::select! {
-        outcome = send(&mut sender, outbox) => outcome,
+        outcome = send(&mut sender, outbox, &heard) => outcome,
         Err(end) = receive(receiver, outbox, intake, refused, (patience, &heard)) => Err(end),
         () = stall(outbox, &last_heard) => Err(SessionEnd::Stalled),
     };
@@ -87,7 +95,11 @@ pub(super) async fn run(
     delivered
 }
 
-async fn send(sender: &mut IngestSender, outbox: &Outbox) -> Result<(), SessionEnd> {
+async fn send(
+    sender: &mut IngestSender,
+    outbox: &Outbox,
+    heard: &watch::Sender<Heard>,
+) -> Result<(), SessionEnd> {
     let mut declared = 0;
     loop {
         let outgoing = match outbox.next().await? {
@@ -96,6 +108,7 @@ async fn send(sender: &mut IngestSender, outbox: &Outbox) -> Result<(), SessionE
         };
         if outgoing.series > declared {
             for series in messages(outbox.series(declared, outgoing.series)) {
+                heard.send_modify(|heard| heard.declared(series.len()));
                 sender.declare(series).await?;
             }
             declared = outgoing.series;
@@ -201,4 +214,39 @@ fn messages(series: Vec<(u32, SeriesDescription)>) -> Vec<Vec<(u32, SeriesDescri
         messages.push(message);
     }
     messages
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+    use crate::spool::{ClosedBatch, Purpose};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_may_take_longer_for_many_new_series_than_for_none() {
+        let outbox = Outbox::in_memory(1 << 20);
+        let batch = ClosedBatch {
+            bytes: Bytes::from_static(b"a batch"),
+            readings: 1,
+            position: None,
+            purpose: Purpose::Readings,
+        };
+        outbox.push(batch, &[]).await.unwrap();
+        outbox.begin_session(1).unwrap();
+        assert!(outbox.begin_send(1));
+        let allowed = Duration::from_secs(1);
+        let (heard, last_heard) = watch::channel(Heard {
+            at: Instant::now(),
+            allowed,
+        });
+        heard.send_modify(|heard| heard.declared(20_000));
+        let in_all = allowed + 20_000 * DECLARED;
+        let stalled = || timeout(Duration::ZERO, stall(&outbox, &last_heard));
+        advance(in_all - Duration::from_millis(2)).await;
+        assert!(stalled().await.is_err());
+        advance(Duration::from_millis(2)).await;
+        assert!(stalled().await.is_ok());
+    }
 }

@@ -77,11 +77,12 @@ impl Generator {
     /// Takes the numbers after those that a spool has declared, unless it has declared exactly
     /// these series.
     pub(super) fn declare(&mut self, known: &[SeriesDescription]) {
+        let attributes = Attributes::from([("simulated".to_owned(), "true".to_owned())]);
         let own = self.walks.iter().map(|walk| SeriesDescription {
             path: walk.path().clone(),
             kind: Kind::F64,
             unit: Unit::new("Cel").unwrap_or_default(),
-            attributes: Attributes::from([("simulated".to_owned(), "true".to_owned())]),
+            attributes: attributes.clone(),
         });
         let own: Vec<SeriesDescription> = own.collect();
         let known_at = known.len().checked_sub(own.len());

@@ -198,7 +198,8 @@ impl Axis {
                 }
                 Err(error) => {
                     println!("  failed: {error:#}");
-                    let why = format!("{error}").replace('\n', " ");
+                    let why = error.to_string();
+                    let why = why.lines().next().unwrap_or_default();
                     return Ok((points, Some(format!("{} failed: {why}", grouped(size)))));
                 }
             }

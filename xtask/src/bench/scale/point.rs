@@ -123,6 +123,9 @@ fn fill(cluster: &LocalCluster, setup: Setup) -> Result<f64> {
             &start_s,
             "--period",
             "1s",
+            // Ten thousand connections at once take longer than a load waits by itself.
+            "--patience",
+            "10m",
         ];
         load::start(cluster, &name, &[&series[..], &how].concat())
     });

@@ -107,7 +107,7 @@ impl Pattern {
             segments_of(&self.0, &mut pattern),
             segments_of(path, &mut segments),
             |p| *p == "**",
-            |p, s| segment_matches(p, s),
+            |p, s| matches_evenly(p.as_bytes(), s.as_bytes()),
         )
     }
 }
@@ -175,15 +175,6 @@ fn matches_evenly(pattern: &[u8], path: &[u8]) -> bool {
         }
     }
     pattern[p..].iter().all(|byte| *byte == b'*')
-}
-
-fn segment_matches(pattern: &str, segment: &str) -> bool {
-    wildcard_match(
-        pattern.as_bytes(),
-        segment.as_bytes(),
-        |p| *p == b'*',
-        |p, s| p == s,
-    )
 }
 
 /// Greedy wildcard matching that remembers only the last wildcard, so its cost is at most

@@ -301,12 +301,17 @@ mod tests {
         ) {
             let grid = Grid::Every(NonZeroU64::new(width).unwrap());
             let bucket = grid.bucket_of(Timestamp::from_nanos(time));
-            let later = Timestamp::from_nanos(time.saturating_add_unsigned(later));
-            let found = grid.bucket_of(later);
-            let is_next = found.from == bucket.to && found.to != Timestamp::MAX;
-            let next = grid.next_if_holds(bucket, later);
-            prop_assert!(next.is_none_or(|next| next == found));
-            prop_assert!(next.is_some() || !is_next || found == bucket, "{bucket:?} {later:?}");
+            let edges = [bucket.from, bucket.to, grid.bucket_of(bucket.to).to];
+            let beside = |edge: i64| [edge.saturating_sub(1), edge];
+            let times = edges.map(Timestamp::as_nanos).into_iter().flat_map(beside);
+            for later in times.chain([time.saturating_add_unsigned(later)]) {
+                let later = Timestamp::from_nanos(later);
+                let found = grid.bucket_of(later);
+                let is_next = found.from == bucket.to && found.to != Timestamp::MAX;
+                let next = grid.next_if_holds(bucket, later);
+                prop_assert!(next.is_none_or(|next| next == found));
+                prop_assert!(next.is_some() || !is_next || found == bucket, "{bucket:?} {later:?}");
+            }
         }
 
         #[test]
